@@ -1,0 +1,3 @@
+//! Scores passages and asks a folder from Rust.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Turns students into int8, f16 or f32 bundles.

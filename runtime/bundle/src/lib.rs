@@ -1,0 +1,1 @@
+//! The .attar file format: validated views of a memory-mapped student.

@@ -1,0 +1,3 @@
+//! attar: ask, index, score, info and bench on the command line.
+
+fn main() {}

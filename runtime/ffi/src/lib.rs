@@ -1,0 +1,1 @@
+//! The C ABI of Attar, with Kotlin and Swift on top.

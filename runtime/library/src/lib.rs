@@ -1,0 +1,1 @@
+//! Documents on the device: passages, full-text index, candidates, answers with citations.

@@ -1,0 +1,1 @@
+//! The bundles that ship, compiled in and kept mapped with the executable.

@@ -1,0 +1,1 @@
+//! Scores questions against passages on the device, from a memory-mapped bundle.

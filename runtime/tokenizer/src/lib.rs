@@ -1,0 +1,1 @@
+//! WordPiece over a vocabulary that is used straight from the map.

@@ -1,0 +1,1 @@
+//! Teachers, soft labels and distillation: makes students.
