@@ -1,0 +1,1 @@
+pub(super) static RUNS: [u32; 1] = [0];
