@@ -1,0 +1,102 @@
+//! The definition of each operator, out of plain candle operators: any device, any float type, differentiable by candle.
+
+use candle_core::{D, Tensor};
+
+use super::{AttentionSpec, Dropout};
+use crate::{Error, Result};
+
+/// See [`super::linear`].
+///
+/// # Errors
+/// [`crate::ErrorKind::Tensor`] for shapes that do not fit.
+pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    let (outputs, inputs) = weight.dims2()?;
+    let mut shape = x.dims().to_vec();
+    let rows: usize = shape.iter().rev().skip(1).product();
+    let y = x.reshape((rows, inputs))?.matmul(&weight.t()?)?.broadcast_add(bias)?;
+    if let Some(last) = shape.last_mut() {
+        *last = outputs;
+    }
+    Ok(y.reshape(shape)?)
+}
+
+/// `x Φ(x)`, Φ the normal distribution function (Hendrycks and Gimpel 2016), exact.
+///
+/// # Errors
+/// [`crate::ErrorKind::Tensor`] where the device fails.
+pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    // Not `gelu_erf`: its backward in candle 0.11 rounds 1/√(2π) to six digits.
+    let phi = ((x * std::f64::consts::FRAC_1_SQRT_2)?.erf()? + 1.0)?;
+    Ok(((x * phi)? * 0.5)?)
+}
+
+/// See [`super::layer_norm`].
+///
+/// # Errors
+/// [`crate::ErrorKind::Tensor`] for shapes that do not fit.
+pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+    let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+    let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
+    let normed = centred.broadcast_div(&(variance + eps)?.sqrt()?)?;
+    Ok(normed.broadcast_mul(weight)?.broadcast_add(bias)?)
+}
+
+/// Soft-max over the last dimension; the maximum is subtracted first, so that no exponential overflows.
+///
+/// # Errors
+/// [`crate::ErrorKind::Tensor`] where the device fails.
+pub fn softmax(x: &Tensor) -> Result<Tensor> {
+    // Detached: the maximum shifts numerator and denominator alike and has no gradient.
+    let e = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?.exp()?;
+    Ok(e.broadcast_div(&e.sum_keepdim(D::Minus1)?)?)
+}
+
+/// See [`super::attention`].
+///
+/// # Errors
+/// [`crate::ErrorKind::Tensor`] for shapes that do not fit.
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Tensor>, spec: &AttentionSpec) -> Result<Tensor> {
+    let (rows, queries, hidden) = q.dims3()?;
+    let keys = k.dim(1)?;
+    let depth = hidden / spec.heads;
+    let split = |t: &Tensor, n: usize| t.reshape((rows, n, spec.heads, depth))?.transpose(1, 2)?.contiguous();
+    let scores = split(q, queries)?.matmul(&split(k, keys)?.transpose(2, 3)?.contiguous()?)?;
+    let mut scores = (scores * (1.0 / (depth as f64).sqrt()))?;
+    if let Some(bias) = bias {
+        scores = scores.broadcast_add(&bias.unsqueeze(0)?)?;
+    }
+    if spec.lengths.iter().any(|&n| n < keys) {
+        let mask: Vec<f32> = spec
+            .lengths
+            .iter()
+            .flat_map(|&n| (0..keys).map(move |key| if key < n { 0.0 } else { -1e30 }))
+            .collect();
+        let mask = Tensor::from_vec(mask, (rows, 1, 1, keys), q.device())?.to_dtype(scores.dtype())?;
+        scores = scores.broadcast_add(&mask)?;
+    }
+    let weights = dropout(&softmax(&scores)?, spec.dropout)?;
+    let context = weights.matmul(&split(v, keys)?)?;
+    Ok(context.transpose(1, 2)?.contiguous()?.reshape((rows, queries, hidden))?)
+}
+
+/// See [`super::dropout`].
+///
+/// # Errors
+/// [`crate::ErrorKind::Tensor`] where the device fails.
+pub fn dropout(x: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
+    let Some(dropout) = dropout else { return Ok(x.clone()) };
+    let mask: Vec<f32> = (0..x.elem_count()).map(|i| dropout.factor(i)).collect();
+    let mask = Tensor::from_vec(mask, x.shape(), x.device())?.to_dtype(x.dtype())?;
+    Ok((x * mask)?)
+}
+
+/// See [`super::embedding`].
+///
+/// # Errors
+/// [`crate::ErrorKind::Tensor`] for an id beyond the table.
+pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
+    let [rows, seq] = ids.dims() else {
+        return Err(Error::argument(format!("embedding: ids of shape {:?}, expected [batch, seq]", ids.dims())));
+    };
+    Ok(table.index_select(&ids.flatten_all()?, 0)?.reshape((*rows, *seq, table.dim(1)?))?)
+}
