@@ -1,0 +1,79 @@
+//! Working memory that grows to the largest call and is then reused.
+
+/// One cache line; the arena's unit, so that every buffer in it begins on a 64-byte boundary.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct Line([f32; 16]);
+
+/// Working memory of a thread: one arena, allocated on the first calls and reused by later ones.
+///
+/// Nothing is kept in it between calls. One `Scratch` serves any kernel, layer and batch, one call at a time.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    lines: Vec<Line>,
+}
+
+impl Scratch {
+    /// An empty arena.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.lines.len() * size_of::<Line>()
+    }
+
+    /// An allocator over the whole arena, which first grows to `bytes` (rounded up to lines).
+    pub(crate) fn arena(&mut self, bytes: usize) -> Arena<'_> {
+        let lines = bytes.div_ceil(size_of::<Line>());
+        if self.lines.len() < lines {
+            self.lines.resize(lines, Line([0.0; 16]));
+        }
+        Arena { rest: &mut self.lines }
+    }
+}
+
+/// Hands out disjoint pieces of a [`Scratch`]. Their contents are whatever an earlier call left.
+pub(crate) struct Arena<'a> {
+    rest: &'a mut [Line],
+}
+
+impl<'a> Arena<'a> {
+    /// Bytes that `count` floats take.
+    pub(crate) const fn floats_size(count: usize) -> usize {
+        count.div_ceil(16) * size_of::<Line>()
+    }
+
+    /// Bytes that `count` bytes take.
+    pub(crate) const fn bytes_size(count: usize) -> usize {
+        count.div_ceil(64) * size_of::<Line>()
+    }
+
+    fn lines(&mut self, count: usize) -> &'a mut [Line] {
+        let (taken, rest) = std::mem::take(&mut self.rest).split_at_mut(count);
+        self.rest = rest;
+        taken
+    }
+
+    /// `count` floats.
+    ///
+    /// # Panics
+    /// When the arena was made too small: a bug of the caller.
+    pub(crate) fn floats(&mut self, count: usize) -> &'a mut [f32] {
+        let lines = self.lines(count.div_ceil(16));
+        // SAFETY: `Line` is `repr(C)` and holds exactly 16 f32 without padding; `lines` is exclusively ours for 'a and
+        // `count` is at most 16 times its length.
+        unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<f32>(), count) }
+    }
+
+    /// `count` bytes.
+    ///
+    /// # Panics
+    /// When the arena was made too small: a bug of the caller.
+    pub(crate) fn bytes(&mut self, count: usize) -> &'a mut [u8] {
+        let lines = self.lines(count.div_ceil(64));
+        // SAFETY: as above, with 64 initialised bytes a line; any bytes are valid f32, so writing through u8 is fine.
+        unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<u8>(), count) }
+    }
+}
