@@ -76,14 +76,24 @@ struct Head {
 struct Working(RefCell<Scratch>);
 
 /// Runs `work` with the worker's scratch memory.
-fn with_scratch<R>(ctx: &EvalContext<'_>, work: impl FnOnce(&mut Scratch) -> R) -> TractResult<R> {
+fn with_scratch(
+    ctx: &EvalContext<'_>,
+    work: impl FnOnce(&mut Scratch) -> Result<(), attar_kernels::Error>,
+) -> TractResult<()> {
     let working = ctx.shared.and_then(|shared| shared.get::<Working>()).context("no scratch memory in this turn")?;
     let mut scratch = working.0.try_borrow_mut().context("scratch memory is in use")?;
-    Ok(work(&mut scratch))
+    Ok(work(&mut scratch)?)
 }
 
 fn slice<D: Datum>(tensor: &Tensor) -> TractResult<&[D]> {
     tensor.try_as_plain_ram()?.as_slice::<D>()
+}
+
+/// `[rows, width]` zeros that `fill` writes.
+fn filled(rows: usize, width: usize, fill: impl FnOnce(&mut [f32]) -> TractResult<()>) -> TractResult<TVec<TValue>> {
+    let mut tensor = Tensor::zero::<f32>(&[rows, width])?;
+    fill(tensor.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?)?;
+    Ok(tvec!(tensor.into()))
 }
 
 fn rows(fact: &TypedFact, width: usize) -> TVec<TypedFact> {
@@ -110,11 +120,10 @@ impl EvalOp for Embeddings {
 
     fn eval(&self, _ctx: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let (ids, positions, types) = args_3!(inputs);
-        let mut hidden = Tensor::zero::<f32>(&[ids.len(), self.shared.hidden()])?;
-        let embeddings = &self.shared.network.parts().embeddings;
-        let out = hidden.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?;
-        self.shared.kernel.embed(embeddings, slice(&ids)?, slice(&positions)?, slice(&types)?, out)?;
-        Ok(tvec!(hidden.into()))
+        let Shared { network, kernel } = &self.shared;
+        filled(ids.len(), self.shared.hidden(), |out| {
+            Ok(kernel.embed(&network.parts().embeddings, slice(&ids)?, slice(&positions)?, slice(&types)?, out)?)
+        })
     }
 }
 
@@ -134,15 +143,15 @@ impl EvalOp for EncoderLayer {
         let starts = slice::<u32>(&starts)?;
         let kernel = self.shared.kernel;
         if self.last {
-            let mut first_rows = Tensor::zero::<f32>(&[starts.len() - 1, self.shared.hidden()])?;
-            let out = first_rows.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?;
             let hidden = slice::<f32>(&hidden)?;
-            with_scratch(ctx, |scratch| kernel.encoder_layer_cls(layer, hidden, starts, out, scratch))?;
-            return Ok(tvec!(first_rows.into()));
+            return filled(starts.len() - 1, self.shared.hidden(), |out| {
+                with_scratch(ctx, |scratch| kernel.encoder_layer_cls(layer, hidden, starts, out, scratch))
+            });
         }
         // The plan has let go of its own reference, so this is the same memory: the layer works in place.
         let mut hidden = hidden.into_tensor();
-        let rows = hidden.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?;
+        let mut plain = hidden.try_as_plain_ram_mut()?;
+        let rows = plain.as_slice_mut::<f32>()?;
         with_scratch(ctx, |scratch| kernel.encoder_layer(layer, rows, starts, scratch))?;
         Ok(tvec!(hidden.into()))
     }
@@ -161,11 +170,11 @@ impl EvalOp for Pooler {
 
     fn eval(&self, ctx: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let rows = args_1!(inputs);
-        let mut pooled = Tensor::zero::<f32>(&[rows.shape()[0], self.shared.hidden()])?;
-        let out = pooled.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?;
-        let (pooler, rows) = (&self.shared.network.parts().pooler, slice::<f32>(&rows)?);
-        with_scratch(ctx, |scratch| self.shared.kernel.linear_tanh(pooler, rows, out, scratch))?;
-        Ok(tvec!(pooled.into()))
+        let Shared { network, kernel } = &self.shared;
+        let (pooler, sequences, rows) = (&network.parts().pooler, rows.shape()[0], slice::<f32>(&rows)?);
+        filled(sequences, self.shared.hidden(), |out| {
+            with_scratch(ctx, |scratch| kernel.linear_tanh(pooler, rows, out, scratch))
+        })
     }
 }
 
@@ -184,22 +193,24 @@ impl EvalOp for Head {
         let sequences = pooled.shape()[0];
         let pooled = slice::<f32>(&pooled)?;
         let copies = &self.shared.network.parts().heads[self.index];
-        let mut sum = vec![0.0f32; sequences * self.labels()];
-        for copy in copies {
-            let mut rows = pooled.to_vec();
-            for (i, dense) in copy.iter().enumerate() {
-                if i > 0 {
-                    rows.iter_mut().for_each(|x| *x = x.tanh());
+        let kernel = self.shared.kernel;
+        filled(sequences, self.labels(), |sum| {
+            for copy in copies {
+                let mut rows = pooled.to_vec();
+                for (i, dense) in copy.iter().enumerate() {
+                    let mut out = vec![0.0; sequences * dense.outputs()];
+                    match i + 1 == copy.len() {
+                        true => kernel.head(dense, &rows, &mut out)?,
+                        false => kernel.head_tanh(dense, &rows, &mut out)?,
+                    }
+                    rows = out;
                 }
-                let mut out = vec![0.0; sequences * dense.outputs()];
-                self.shared.kernel.head(dense, &rows, &mut out);
-                rows = out;
+                sum.iter_mut().zip(&rows).for_each(|(sum, x)| *sum += x);
             }
-            sum.iter_mut().zip(&rows).for_each(|(sum, x)| *sum += x);
-        }
-        let copies = copies.len() as f32;
-        sum.iter_mut().for_each(|x| *x /= copies);
-        Ok(tvec!(Tensor::from_shape(&[sequences, self.labels()], &sum)?.into()))
+            let copies = copies.len() as f32;
+            sum.iter_mut().for_each(|x| *x /= copies);
+            Ok(())
+        })
     }
 }
 

@@ -53,7 +53,7 @@ impl Network {
             pad: t.pad,
             continuation: t.continuation.clone(),
         };
-        Network::try_new(Bundle { memory, layout, tokenizer }, Parts::new)
+        Network::try_new(Bundle { memory, layout, tokenizer }, |bundle| Parts::new(bundle))
     }
 
     pub(crate) fn layout(&self) -> &Layout {
