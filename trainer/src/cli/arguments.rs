@@ -1,0 +1,248 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use attar_trainer::scheme::Scheme;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Teachers, soft labels and distillation: makes students.
+#[derive(Parser, Debug)]
+#[command(name = "attar-train", version, about, propagate_version = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Debug)]
+pub struct Common {
+    /// Where to compute: cpu, cuda or cuda:N
+    #[arg(long, global = true, default_value = "cpu")]
+    pub device: String,
+    /// Threads; 0 for one a core
+    #[arg(long, global = true, default_value_t = 0)]
+    pub threads: usize,
+    /// Seed of everything random; overrides the run file's
+    #[arg(long, global = true)]
+    pub seed: Option<u64>,
+    /// Minutes between checkpoints
+    #[arg(long, global = true, default_value_t = 5.0, value_name = "MINUTES")]
+    pub checkpoint_minutes: f64,
+    /// Say nothing but errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Do a whole distillation that a TOML file states
+    Run(RunArguments),
+    /// Train a student, with soft labels of teachers or without
+    Distill(DistillArguments),
+    /// Fine-tune a teacher on gold labels
+    Teacher(TeacherArguments),
+    /// Build question-passage pairs with hard and random negatives
+    Pairs(PairsArguments),
+    /// Compute a teacher's soft labels for a file, once, on disk
+    Label(LabelArguments),
+    /// Score a student on labelled files
+    Evaluate(EvaluateArguments),
+    /// Write the report of a run
+    Report(ReportArguments),
+}
+
+#[derive(Args, Debug)]
+pub struct RunArguments {
+    /// The run file
+    pub file: PathBuf,
+    /// Folder of everything the run makes
+    #[arg(long, short, default_value = "artifacts/runs/NAME", value_name = "FOLDER")]
+    pub output: PathBuf,
+    /// Root of the data files; overrides the run file's
+    #[arg(long, value_name = "FOLDER")]
+    pub data: Option<PathBuf>,
+    /// Root of the encoder folders; overrides the run file's
+    #[arg(long, value_name = "FOLDER")]
+    pub encoders: Option<PathBuf>,
+    /// Print the scores as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How a model is trained.
+#[derive(Args, Debug)]
+pub struct Training {
+    /// Data to train on, for example nli=mnli.tsv; can be repeated
+    #[arg(long = "train", required = true, value_name = "HEAD=FILE", value_parser = assignment)]
+    pub train: Vec<(String, PathBuf)>,
+    /// Data to score the result on; can be repeated
+    #[arg(long = "dev", value_name = "HEAD=FILE", value_parser = assignment)]
+    pub dev: Vec<(String, PathBuf)>,
+    /// Use at most this many rows of each training file
+    #[arg(long)]
+    pub limit: Option<usize>,
+    /// Passes over the data
+    #[arg(long, default_value_t = 3)]
+    pub epochs: usize,
+    /// Stop after this many steps; 0 for all epochs
+    #[arg(long, default_value_t = 0)]
+    pub max_steps: usize,
+    /// Rows of a step
+    #[arg(long, default_value_t = 32)]
+    pub batch_size: usize,
+    /// Learning rate at the end of the warm-up
+    #[arg(long, default_value_t = 5e-5)]
+    pub learning_rate: f64,
+    /// Stop after this many evaluations without a better one; 0 for never
+    #[arg(long, default_value_t = 0)]
+    pub patience: usize,
+    /// Greatest number of tokens of a pair
+    #[arg(long, default_value_t = 128)]
+    pub max_len: usize,
+    /// Fully connected layers of each head
+    #[arg(long, default_value_t = 1)]
+    pub head_layers: usize,
+    /// Folder of everything that is made
+    #[arg(long, short, value_name = "FOLDER")]
+    pub output: PathBuf,
+    /// Print the scores as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct DistillArguments {
+    /// Encoder folder to start from
+    #[arg(long, value_name = "FOLDER")]
+    pub encoder: PathBuf,
+    /// Keep the first K layers only
+    #[arg(long, value_name = "K")]
+    pub layers: Option<usize>,
+    /// How teachers' answers reach the student; fine-tune without teachers, m-o-1 with
+    #[arg(long)]
+    pub scheme: Option<Scheme>,
+    /// A fine-tuned teacher that labels every training file whose head it has; can be repeated
+    #[arg(long = "teacher", value_name = "FOLDER")]
+    pub teachers: Vec<PathBuf>,
+    /// A sentence encoder whose cosine labels the relevance files; can be repeated
+    #[arg(long = "sentence-encoder", value_name = "FOLDER")]
+    pub sentence_encoders: Vec<PathBuf>,
+    /// Unlabelled question-passage pairs for a first stage; needs --sentence-encoder or a teacher with relevance
+    #[arg(long, value_name = "FILE")]
+    pub stage1: Option<PathBuf>,
+    /// The a of (1 - a) CE(gold) + a soft
+    #[arg(long, default_value_t = 0.5)]
+    pub soft_label_weight: f64,
+    #[command(flatten)]
+    pub training: Training,
+}
+
+#[derive(Args, Debug)]
+pub struct TeacherArguments {
+    /// Encoder folder to start from
+    #[arg(long, value_name = "FOLDER")]
+    pub encoder: PathBuf,
+    #[command(flatten)]
+    pub training: Training,
+}
+
+#[derive(Args, Debug)]
+pub struct PairsArguments {
+    /// SQuAD paragraphs as JSONL; can be repeated
+    #[arg(long, value_name = "FILE")]
+    pub squad: Vec<PathBuf>,
+    /// Question-passage rows as TSV or JSONL; can be repeated
+    #[arg(long, value_name = "FILE")]
+    pub pairs: Vec<PathBuf>,
+    /// How passages are cut
+    #[arg(long, value_enum, default_value_t = CutArgument::Whole)]
+    pub cut: CutArgument,
+    /// BM25 hard negatives of each question
+    #[arg(long, default_value_t = 1)]
+    pub bm25: usize,
+    /// Random negatives of each question
+    #[arg(long, default_value_t = 1)]
+    pub random: usize,
+    /// Use at most this many questions
+    #[arg(long)]
+    pub limit: Option<usize>,
+    /// File whose questions and passages must not occur; can be repeated
+    #[arg(long, value_name = "FILE")]
+    pub exclude: Vec<PathBuf>,
+    /// The file to write
+    #[arg(long, short, value_name = "FILE.tsv")]
+    pub output: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum CutArgument {
+    /// Not at all
+    Whole,
+    /// Into sentences
+    Sentences,
+    /// Into runs of 1 to 4 sentences
+    Chunks,
+}
+
+#[derive(Args, Debug)]
+pub struct LabelArguments {
+    /// The teacher's folder
+    #[arg(long, value_name = "FOLDER")]
+    pub teacher: PathBuf,
+    /// What the teacher is
+    #[arg(long, value_enum)]
+    pub kind: KindArgument,
+    /// The pairs to label
+    #[arg(long, value_name = "FILE")]
+    pub data: PathBuf,
+    /// The head
+    #[arg(long, default_value = "relevance")]
+    pub head: String,
+    /// Greatest number of tokens of a text or pair
+    #[arg(long, default_value_t = 128)]
+    pub max_len: usize,
+    /// Folder of the soft labels
+    #[arg(long, short, value_name = "FOLDER")]
+    pub output: PathBuf,
+    /// Print what was made as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum KindArgument {
+    /// Cosine of sentence embeddings
+    SentenceEncoder,
+    /// Logits of a head
+    Classifier,
+}
+
+#[derive(Args, Debug)]
+pub struct EvaluateArguments {
+    /// Student or teacher folder
+    pub model: PathBuf,
+    /// Labelled file, for example nli=dev.tsv; can be repeated
+    #[arg(required = true, value_name = "HEAD=FILE", value_parser = assignment)]
+    pub files: Vec<(String, PathBuf)>,
+    /// Greatest number of tokens of a pair
+    #[arg(long, default_value_t = 128)]
+    pub max_len: usize,
+    /// Print the scores as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct ReportArguments {
+    /// Output folder of a run
+    pub run: PathBuf,
+}
+
+fn assignment(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((head, path)) if !head.is_empty() && !path.is_empty() => Ok((head.to_owned(), PathBuf::from(path))),
+        _ => Err(format!("{text:?}, expected HEAD=FILE, for example nli=mnli/train.tsv")),
+    }
+}

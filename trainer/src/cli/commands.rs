@@ -1,0 +1,276 @@
+//! What each command does.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use attar_trainer::config::{
+    EvaluateConfig, HeadConfig, LayerChoice, RunConfig, SetConfig, StageConfig, StudentConfig, TeacherConfig,
+    TeacherKind, ValidationConfig,
+};
+use attar_trainer::data::{RowFilter, head_labels, read_rows};
+use attar_trainer::label::{LabelStore, Teacher};
+use attar_trainer::pairs::{Cut, PairSource, PairsConfig, SourceKind, build_from, write_pairs};
+use attar_trainer::progress::{Reporter, Stop};
+use attar_trainer::run::{FileScores, RunOptions, score_file};
+use attar_trainer::scheme::Scheme;
+use attar_trainer::settings::TrainSettings;
+use attar_trainer::{Error, ErrorKind, report as reports, run as runs};
+
+use super::arguments::{
+    Common, CutArgument, DistillArguments, EvaluateArguments, KindArgument, LabelArguments, PairsArguments,
+    ReportArguments, RunArguments, TeacherArguments, Training,
+};
+
+type Done = anyhow::Result<()>;
+
+const DEFAULT_SEED: u64 = 17;
+
+pub fn run(a: &RunArguments, common: &Common, options: impl Fn(PathBuf) -> RunOptions) -> Done {
+    let mut config = RunConfig::read(&a.file)?;
+    if let Some(seed) = common.seed {
+        config.seed = seed;
+    }
+    if let Some(data) = &a.data {
+        config.data.clone_from(data);
+    }
+    if let Some(encoders) = &a.encoders {
+        config.encoders.clone_from(encoders);
+    }
+    let output = match a.output.to_str() {
+        Some("artifacts/runs/NAME") => Path::new("artifacts/runs").join(&config.name),
+        _ => a.output.clone(),
+    };
+    print_scores(&runs::run(&config, &options(output))?, a.json)
+}
+
+pub fn distill(a: &DistillArguments, common: &Common, options: impl Fn(PathBuf) -> RunOptions) -> Done {
+    let device = attar_nn::choose_device(&common.device)?;
+    let mut teachers = Vec::new();
+    let mut heads_of: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (folder, kind) in (a.teachers.iter().map(|f| (f, TeacherKind::Classifier)))
+        .chain(a.sentence_encoders.iter().map(|f| (f, TeacherKind::SentenceEncoder)))
+    {
+        let name = format!("{}-{}", teachers.len(), name_of(folder));
+        let heads = match kind {
+            TeacherKind::SentenceEncoder => vec!["relevance".to_owned()],
+            TeacherKind::Classifier => {
+                attar_nn::Student::load(folder, &device)?.heads().map(|h| h.name.clone()).collect()
+            }
+        };
+        heads_of.insert(name.clone(), heads);
+        teachers.push(teacher_config(name, kind, folder, a.training.max_len));
+    }
+    let labellers = |head: &str| -> Vec<String> {
+        heads_of.iter().filter(|(_, heads)| heads.iter().any(|h| h == head)).map(|(name, _)| name.clone()).collect()
+    };
+    let mut config = config_of(&a.encoder, &a.training, common);
+    config.scheme = a.scheme.unwrap_or(match (teachers.is_empty(), &a.stage1) {
+        (true, _) => Scheme::FineTune,
+        (false, None) => Scheme::ManyOnOne,
+        (false, Some(_)) => Scheme::Tmkd,
+    });
+    config.student.layers = a.layers.map(LayerChoice::First);
+    config.stage2.training.soft_label_weight = a.soft_label_weight;
+    for set in &mut config.stage2.sets {
+        set.teachers = labellers(&set.head);
+    }
+    if let Some(path) = &a.stage1 {
+        let mut set = set_config("relevance", path);
+        set.teachers = labellers("relevance");
+        let training = TrainSettings { epochs: 1, patience: 0, ..config.stage2.training.clone() };
+        config.stage1 = Some(StageConfig { sets: vec![set], training });
+        if !config.student.heads.iter().any(|h| h.name == "relevance") {
+            config.student.heads.push(HeadConfig::named("relevance"));
+        }
+    }
+    config.teachers = teachers;
+    config.check()?;
+    print_scores(&runs::run(&config, &options(a.training.output.clone()))?, a.training.json)
+}
+
+pub fn teacher(a: &TeacherArguments, common: &Common, options: impl Fn(PathBuf) -> RunOptions) -> Done {
+    let config = config_of(&a.encoder, &a.training, common);
+    config.check()?;
+    print_scores(&runs::run(&config, &options(a.training.output.clone()))?, a.training.json)
+}
+
+pub fn pairs(a: &PairsArguments, common: &Common, stop: &Stop) -> Done {
+    let cut = match a.cut {
+        CutArgument::Whole => Cut::Whole,
+        CutArgument::Sentences => Cut::Sentences,
+        CutArgument::Chunks => Cut::Chunks,
+    };
+    let source = |path: &PathBuf, kind| PairSource { path: path.clone(), kind, cut, limit: None };
+    let sources: Vec<PairSource> = (a.squad.iter().map(|p| source(p, SourceKind::Squad)))
+        .chain(a.pairs.iter().map(|p| source(p, SourceKind::Pairs)))
+        .collect();
+    if sources.is_empty() {
+        return Err(Error::new(ErrorKind::Config, "no sources; give --squad FILE or --pairs FILE").into());
+    }
+    let config = PairsConfig {
+        name: name_of(&a.output),
+        sources,
+        bm25: a.bm25,
+        random: a.random,
+        limit: a.limit,
+        exclude: a.exclude.clone(),
+    };
+    let mut progress = None;
+    let seed = common.seed.unwrap_or(DEFAULT_SEED);
+    let built = build_from(&config, seed, Path::to_owned, |done, all| {
+        progress
+            .get_or_insert_with(|| Reporter::new(common.quiet).begin("pairs", "questions", all as u64, 0))
+            .update(done as u64, String::new);
+        stop.check()
+    })?;
+    write_pairs(&a.output, &built)?;
+    if let Some(progress) = progress {
+        progress.finish();
+    }
+    Reporter::new(common.quiet).say(format!("{} pairs in {}", built.len(), a.output.display()));
+    Ok(())
+}
+
+pub fn label(a: &LabelArguments, common: &Common, stop: &Stop) -> Done {
+    let device = attar_nn::choose_device(&common.device)?;
+    let kind = match a.kind {
+        KindArgument::SentenceEncoder => TeacherKind::SentenceEncoder,
+        KindArgument::Classifier => TeacherKind::Classifier,
+    };
+    let teacher = Teacher::load(&name_of(&a.teacher), kind, &a.teacher, a.max_len, &device)?;
+    let rows = read_rows(&a.data, None, &RowFilter::new())?;
+    let labels = match kind {
+        TeacherKind::Classifier => attar_nn::Student::load(&a.teacher, &device)?.head(&a.head)?.labels.clone(),
+        TeacherKind::SentenceEncoder => {
+            head_labels(&a.head).unwrap_or_default().iter().map(|&l| l.to_owned()).collect()
+        }
+    };
+    let key = teacher.key(&a.head, &labels, &rows)?;
+    let store = LabelStore::open(&a.output, key)?;
+    let mut progress = Reporter::new(common.quiet).begin("label", "rows", rows.len() as u64, 0);
+    teacher.label(&store, &rows, &mut progress, stop)?;
+    progress.finish();
+    store.read()?;
+    if a.json {
+        serde_json::to_writer_pretty(std::io::stdout(), store.key())?;
+        writeln!(std::io::stdout())?;
+    } else {
+        Reporter::new(common.quiet).say(format!("{} rows in {}", rows.len(), a.output.display()));
+    }
+    Ok(())
+}
+
+pub fn evaluate(a: &EvaluateArguments, common: &Common, stop: &Stop) -> Done {
+    let device = attar_nn::choose_device(&common.device)?;
+    let reporter = Reporter::new(common.quiet);
+    let none = BTreeMap::new();
+    let mut scores = Vec::new();
+    for (head, path) in &a.files {
+        scores.push(score_file(&a.model, head, path, a.max_len, &none, &device, reporter, stop)?);
+    }
+    print_scores(&scores, a.json)
+}
+
+pub fn report(a: &ReportArguments) -> Done {
+    write!(std::io::stdout(), "{}", reports::write(&a.run)?)?;
+    Ok(())
+}
+
+fn print_scores(scores: &[FileScores], json: bool) -> Done {
+    let mut out = std::io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, scores)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    for file in scores {
+        let ensemble = file.ensemble.map_or_else(String::new, |e| format!(" {e:?}"));
+        write!(out, "{}\t{}{ensemble}\taccuracy {:.2} %", file.name, file.head, 100.0 * file.scores.accuracy)?;
+        write!(out, "\tnll {:.4}\tece {:.4}", file.scores.nll, file.scores.ece)?;
+        if let Some(ranking) = &file.ranking {
+            write!(out, "\tMAP {:.3}\tMRR {:.3}", ranking.map, ranking.mrr)?;
+        }
+        writeln!(out, "\t{} rows", file.scores.rows)?;
+    }
+    Ok(())
+}
+
+/// A run without teachers out of options.
+fn config_of(encoder: &Path, training: &Training, common: &Common) -> RunConfig {
+    let mut heads: Vec<HeadConfig> = Vec::new();
+    for (head, _) in &training.train {
+        if !heads.iter().any(|h| h.name == *head) {
+            heads.push(HeadConfig { layers: training.head_layers, ..HeadConfig::named(head) });
+        }
+    }
+    let sets = training.train.iter().map(|(head, path)| SetConfig { limit: training.limit, ..set_config(head, path) });
+    let settings = TrainSettings {
+        epochs: training.epochs,
+        max_steps: training.max_steps,
+        batch_size: training.batch_size,
+        learning_rate: training.learning_rate,
+        patience: training.patience,
+        ..TrainSettings::default()
+    };
+    RunConfig {
+        name: name_of(&training.output),
+        seed: common.seed.unwrap_or(DEFAULT_SEED),
+        data: PathBuf::new(),
+        encoders: PathBuf::new(),
+        scheme: Scheme::FineTune,
+        student: StudentConfig {
+            encoder: encoder.to_owned(),
+            layers: None,
+            fresh: None,
+            max_len: training.max_len,
+            heads,
+        },
+        validation: ValidationConfig::default(),
+        pairs: Vec::new(),
+        teachers: Vec::new(),
+        stage1: None,
+        stage2: StageConfig { sets: sets.collect(), training: settings },
+        evaluate: training.dev.iter().map(|(head, path)| evaluate_config(head, path)).collect(),
+        provenance: Default::default(),
+    }
+}
+
+fn set_config(head: &str, path: &Path) -> SetConfig {
+    SetConfig {
+        head: head.to_owned(),
+        path: Some(path.to_owned()),
+        pairs: None,
+        limit: None,
+        filter: RowFilter::new(),
+        labels: BTreeMap::new(),
+        teachers: Vec::new(),
+    }
+}
+
+fn evaluate_config(head: &str, path: &Path) -> EvaluateConfig {
+    EvaluateConfig {
+        name: name_of(path),
+        head: head.to_owned(),
+        path: path.to_owned(),
+        filter: RowFilter::new(),
+        labels: BTreeMap::new(),
+    }
+}
+
+fn teacher_config(name: String, kind: TeacherKind, folder: &Path, max_len: usize) -> TeacherConfig {
+    TeacherConfig {
+        name,
+        kind,
+        encoder: folder.to_owned(),
+        max_len,
+        calibration: Default::default(),
+        fit: None,
+        sets: Vec::new(),
+        training: TrainSettings::default(),
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_stem().map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned())
+}

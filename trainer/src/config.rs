@@ -1,0 +1,451 @@
+//! The run file: one TOML that states a whole distillation.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use attar_nn::Layers;
+use serde::{Deserialize, Serialize};
+
+use crate::data::{RowFilter, head_labels};
+use crate::error::{Error, Result};
+use crate::pairs::PairsConfig;
+use crate::scheme::Scheme;
+use crate::settings::TrainSettings;
+
+/// A whole run. Relative paths of data are below `data`, names of encoders below `encoders`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Name of the run, for logs and provenance.
+    pub name: String,
+    /// Seed of everything random.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// Root of the data files; relative to the run file. `--data` overrides.
+    #[serde(default = "here")]
+    pub data: PathBuf,
+    /// Root of the encoder folders; relative to the run file. `--encoders` overrides.
+    #[serde(default = "here")]
+    pub encoders: PathBuf,
+    /// How teachers' answers reach the student.
+    #[serde(default)]
+    pub scheme: Scheme,
+    /// What is trained.
+    pub student: StudentConfig,
+    /// What is held out of the training data.
+    #[serde(default)]
+    pub validation: ValidationConfig,
+    /// Question-passage pairs to build.
+    #[serde(default)]
+    pub pairs: Vec<PairsConfig>,
+    /// Who gives soft labels.
+    #[serde(default)]
+    pub teachers: Vec<TeacherConfig>,
+    /// The first stage: soft labels only.
+    pub stage1: Option<StageConfig>,
+    /// The task stage.
+    pub stage2: StageConfig,
+    /// Files that the finished student is scored on; never trained on.
+    #[serde(default)]
+    pub evaluate: Vec<EvaluateConfig>,
+    /// Free-form strings and arrays of strings for the student folder's provenance, besides what is added by itself.
+    #[serde(default)]
+    pub provenance: toml::Table,
+}
+
+/// The student's shape.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StudentConfig {
+    /// Folder to start from, or for a `fresh` one, the folder whose tokenizer it takes.
+    pub encoder: PathBuf,
+    /// Layers to keep of it: absent for all, a number for the first k, or a list.
+    #[serde(default)]
+    pub layers: Option<LayerChoice>,
+    /// Start from random weights of this shape instead.
+    #[serde(default)]
+    pub fresh: Option<FreshConfig>,
+    /// Greatest number of tokens of a pair.
+    #[serde(default = "default_max_len")]
+    pub max_len: usize,
+    /// The heads.
+    pub heads: Vec<HeadConfig>,
+}
+
+/// `layers = 3` or `layers = [0, 2, 5]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum LayerChoice {
+    /// The first k.
+    First(usize),
+    /// These, counted from 0.
+    Chosen(Vec<usize>),
+}
+
+impl StudentConfig {
+    /// The layers to keep.
+    pub fn layers(&self) -> Layers {
+        match &self.layers {
+            None => Layers::All,
+            Some(LayerChoice::First(count)) => Layers::First(*count),
+            Some(LayerChoice::Chosen(layers)) => Layers::Chosen(layers.clone()),
+        }
+    }
+}
+
+/// The shape of a student with random weights.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FreshConfig {
+    /// Encoder layers.
+    pub layers: usize,
+    /// Width.
+    pub hidden: usize,
+    /// Attention heads; divides the width.
+    pub attention_heads: usize,
+    /// Width of the feed-forward part.
+    pub intermediate: usize,
+}
+
+/// A classification head.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadConfig {
+    /// Its name; `nli`, `rte` and `relevance` have their labels.
+    pub name: String,
+    /// Labels in class order, for any other head.
+    #[serde(default)]
+    pub labels: Vec<String>,
+    /// Fully connected layers.
+    #[serde(default = "one")]
+    pub layers: usize,
+}
+
+impl HeadConfig {
+    /// A head with one layer and its known labels.
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), labels: Vec::new(), layers: 1 }
+    }
+
+    /// The labels in class order.
+    ///
+    /// # Errors
+    /// When the head is not a known one and has fewer than two labels.
+    pub fn labels(&self) -> Result<Vec<String>> {
+        match head_labels(&self.name) {
+            Some(labels) if self.labels.is_empty() || self.labels == labels => {
+                Ok(labels.iter().map(|&l| l.to_owned()).collect())
+            }
+            Some(labels) => Err(Error::config(format!(
+                "head {:?} has the labels {}; leave `labels` out or choose another name",
+                self.name,
+                labels.join(", ")
+            ))),
+            None if self.labels.len() >= 2 => Ok(self.labels.clone()),
+            None => Err(Error::config(format!(
+                "head {:?}: {} labels, expected at least two; known without labels are nli, rte and relevance",
+                self.name,
+                self.labels.len()
+            ))),
+        }
+    }
+}
+
+/// What is held out of the training data to choose weights and fit temperatures.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ValidationConfig {
+    /// Share of the first texts (premises, questions) that is held out with all its pairs, 0 to 0.5.
+    pub fraction: f64,
+    /// At most this many held-out rows of each head are scored.
+    pub max_rows: usize,
+}
+
+impl Default for ValidationConfig {
+    fn default() -> Self {
+        Self { fraction: 0.03, max_rows: 1000 }
+    }
+}
+
+/// Who gives soft labels.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TeacherConfig {
+    /// Name, to refer to it.
+    pub name: String,
+    /// What it is.
+    pub kind: TeacherKind,
+    /// Its folder: an encoder, or a folder with heads for a classifier that is not trained here.
+    pub encoder: PathBuf,
+    /// Greatest number of tokens it reads of a text or pair.
+    #[serde(default = "default_max_len")]
+    pub max_len: usize,
+    /// For a sentence encoder: how a cosine becomes a margin.
+    #[serde(default)]
+    pub calibration: Calibration,
+    /// For a sentence encoder: a labelled file of the `relevance` head that the calibration is fitted on.
+    #[serde(default)]
+    pub fit: Option<PathBuf>,
+    /// For a classifier: fine-tune it on these first.
+    #[serde(default)]
+    pub sets: Vec<SetConfig>,
+    /// For a classifier with `sets`: how it is fine-tuned.
+    #[serde(default)]
+    pub training: TrainSettings,
+}
+
+/// What kind of teacher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TeacherKind {
+    /// The cosine of mean-pooled, normalised embeddings of the two texts is their relevance.
+    SentenceEncoder,
+    /// The logits of a head of the same name.
+    Classifier,
+}
+
+/// `margin = scale * (cosine - offset)`, the target of `logit[relevant] - logit[not_relevant]`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Calibration {
+    /// Margin per unit of cosine.
+    pub scale: f32,
+    /// The cosine at which a passage is as likely relevant as not.
+    pub offset: f32,
+}
+
+impl Default for Calibration {
+    /// Scale 10 and offset 0.45: close to a logistic regression of QNLI's train labels on MiniLM-L6's cosine.
+    fn default() -> Self {
+        Self { scale: 10.0, offset: 0.45 }
+    }
+}
+
+/// One stage of training.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageConfig {
+    /// What it is trained on.
+    pub sets: Vec<SetConfig>,
+    /// How.
+    #[serde(default)]
+    pub training: TrainSettings,
+}
+
+/// Rows for one head.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetConfig {
+    /// The head.
+    pub head: String,
+    /// A data file, or
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+    /// the name of built pairs.
+    #[serde(default)]
+    pub pairs: Option<String>,
+    /// Use at most this many rows.
+    #[serde(default)]
+    pub limit: Option<usize>,
+    /// Use rows whose columns have these values only.
+    #[serde(default, rename = "where")]
+    pub filter: RowFilter,
+    /// Further words of the label column and the head's label that each means.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// The teachers that label it.
+    #[serde(default)]
+    pub teachers: Vec<String>,
+}
+
+/// A file to score the student on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluateConfig {
+    /// Name of the result.
+    pub name: String,
+    /// The head.
+    pub head: String,
+    /// The file.
+    pub path: PathBuf,
+    /// Use rows whose columns have these values only.
+    #[serde(default, rename = "where")]
+    pub filter: RowFilter,
+    /// Further words of the label column and the head's label that each means.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+fn default_seed() -> u64 {
+    17
+}
+
+fn default_max_len() -> usize {
+    128
+}
+
+fn one() -> usize {
+    1
+}
+
+fn here() -> PathBuf {
+    PathBuf::from(".")
+}
+
+impl RunConfig {
+    /// Reads and checks a run file; `data` and `encoders` become relative to the present folder.
+    ///
+    /// # Errors
+    /// An I/O error, or a configuration error that names the line, and for an unknown key the nearest valid one.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "read", e))?;
+        let mut config = Self::parse(&text).map_err(|e| Error::config(format!("{}: {e}", path.display())))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        config.data = folder.join(&config.data);
+        config.encoders = folder.join(&config.encoders);
+        Ok(config)
+    }
+
+    /// Parses and checks the text of a run file.
+    ///
+    /// # Errors
+    /// As [`RunConfig::read`].
+    pub fn parse(text: &str) -> Result<Self> {
+        let config: Self = toml::from_str(text).map_err(|e| Error::config(describe(&e, text)))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The head of a name.
+    ///
+    /// # Errors
+    /// When the student has no such head.
+    pub fn head(&self, name: &str) -> Result<&HeadConfig> {
+        self.student.heads.iter().find(|h| h.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.student.heads.iter().map(|h| h.name.as_str()).collect();
+            Error::config(format!("head {name:?}, expected one of student.heads: {}", names.join(", ")))
+        })
+    }
+
+    /// The teachers that label a head in any stage, in the order of `teachers`.
+    pub fn teachers_of(&self, head: &str) -> Vec<&TeacherConfig> {
+        let labels = |teacher: &TeacherConfig| {
+            self.stages()
+                .flat_map(|stage| &stage.sets)
+                .any(|set| set.head == head && set.teachers.contains(&teacher.name))
+        };
+        self.teachers.iter().filter(|t| labels(t)).collect()
+    }
+
+    fn stages(&self) -> impl Iterator<Item = &StageConfig> {
+        self.stage1.iter().chain([&self.stage2])
+    }
+
+    /// Checks that all parts fit together.
+    ///
+    /// # Errors
+    /// A configuration error that says which part does not.
+    pub fn check(&self) -> Result<()> {
+        if self.scheme == Scheme::Tmkd && self.stage1.is_none() {
+            return Err(Error::config("scheme tmkd needs [stage1]; without a first stage it is m-o-1"));
+        }
+        if !(0.0..=0.5).contains(&self.validation.fraction) {
+            return Err(Error::config(format!(
+                "validation.fraction = {}, expected a number from 0 to 0.5",
+                self.validation.fraction
+            )));
+        }
+        let unique = |what: &str, names: Vec<&str>| {
+            let mut seen = std::collections::HashSet::new();
+            match names.into_iter().find(|n| !seen.insert(n.to_owned())) {
+                Some(name) => Err(Error::config(format!("{what} {name:?} is there twice; names must differ"))),
+                None => Ok(()),
+            }
+        };
+        unique("head", self.student.heads.iter().map(|h| h.name.as_str()).collect())?;
+        unique("teacher", self.teachers.iter().map(|t| t.name.as_str()).collect())?;
+        unique("pairs", self.pairs.iter().map(|p| p.name.as_str()).collect())?;
+        for head in &self.student.heads {
+            head.labels()?;
+            self.scheme.check(&head.name, self.teachers_of(&head.name).len())?;
+        }
+        for stage in self.stages() {
+            stage.training.check()?;
+            for set in &stage.sets {
+                self.check_set(set)?;
+            }
+        }
+        for teacher in &self.teachers {
+            teacher.training.check()?;
+            for set in &teacher.sets {
+                self.check_set(set)?;
+            }
+        }
+        for set in self.stage1.iter().flat_map(|s| &s.sets) {
+            if set.teachers.is_empty() {
+                return Err(Error::config(format!(
+                    "stage1: a set of head {:?} has no teachers; the first stage learns from soft labels only",
+                    set.head
+                )));
+            }
+        }
+        for file in &self.evaluate {
+            self.head(&file.head)?;
+        }
+        Ok(())
+    }
+
+    fn check_set(&self, set: &SetConfig) -> Result<()> {
+        self.head(&set.head)?;
+        match (&set.path, &set.pairs) {
+            (Some(_), None) => {}
+            (None, Some(name)) if self.pairs.iter().any(|p| p.name == *name) => {}
+            (None, Some(name)) => {
+                return Err(Error::config(format!("pairs = {name:?}, but no [[pairs]] has this name")));
+            }
+            _ => return Err(Error::config(format!("a set of head {:?} needs either path or pairs", set.head))),
+        }
+        for name in &set.teachers {
+            if !self.teachers.iter().any(|t| t.name == *name) {
+                return Err(Error::config(format!("teacher {name:?} of a set of head {:?} is not in [[teachers]]", set.head)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Says where a TOML error is, and for an unknown key which valid one is nearest.
+pub(crate) fn describe(error: &toml::de::Error, text: &str) -> String {
+    let place = error.span().map_or_else(String::new, |span| {
+        let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
+        format!("line {line}: ")
+    });
+    let message = error.message();
+    // serde lists the valid names between backticks after the unknown one.
+    let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    if let (true, Some((unknown, valid))) = (message.starts_with("unknown field"), names.split_first())
+        && let Some(nearest) = valid.iter().min_by_key(|name| distance(unknown, name))
+    {
+        return format!("{place}unknown key `{unknown}`, did you mean `{nearest}`? (valid here: {})", valid.join(", "));
+    }
+    format!("{place}{message}")
+}
+
+/// Levenshtein's distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let change = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests;

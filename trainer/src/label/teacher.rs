@@ -1,0 +1,156 @@
+//! Models that answer for a student to learn from.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use attar_nn::{Encoder, Layers, Student};
+use candle_core::Device;
+
+use super::store::{LabelStore, StoreKey, Values};
+use crate::config::TeacherKind;
+use crate::data::{PairTokenizer, Row, Tokens, Truncation, relevance_question_first};
+use crate::error::{Error, Result};
+use crate::evaluate;
+use crate::hash::{Fingerprint, hash_model, hash_text};
+use crate::progress::{Progress, Stop};
+use crate::sets::batch_of;
+
+/// Texts of a batch of the sentence encoder.
+const EMBED_BATCH: usize = 64;
+
+enum Model {
+    Sentences(Box<Encoder>),
+    Classifier(Box<Student>),
+}
+
+/// A loaded teacher.
+pub struct Teacher {
+    name: String,
+    hash: String,
+    model: Model,
+    tokenizer: PairTokenizer,
+    device: Device,
+}
+
+impl Teacher {
+    /// Loads a teacher from its folder.
+    ///
+    /// # Errors
+    /// When the folder lacks a file, or holds another architecture than `kind` needs.
+    pub fn load(name: &str, kind: TeacherKind, folder: &Path, max_len: usize, device: &Device) -> Result<Self> {
+        let model = match kind {
+            TeacherKind::SentenceEncoder => {
+                Model::Sentences(Box::new(Encoder::load(folder, &Layers::All, device)?))
+            }
+            TeacherKind::Classifier => Model::Classifier(Box::new(Student::load(folder, device)?)),
+        };
+        let hash = Fingerprint::new()
+            .with("model", hash_model(folder)?)
+            .with("max_len", max_len.to_string())
+            .with("kind", format!("{kind:?}"))
+            .hex();
+        let tokenizer = PairTokenizer::from_folder(folder, max_len)?;
+        Ok(Self { name: name.to_owned(), hash, model, tokenizer, device: device.clone() })
+    }
+
+    /// The key of this teacher's answers for rows of a head.
+    ///
+    /// # Errors
+    /// A configuration error when it cannot answer for the head.
+    pub fn key(&self, head: &str, labels: &[String], rows: &[Row]) -> Result<StoreKey> {
+        let values = match &self.model {
+            Model::Sentences(_) if head == "relevance" => Values::Cosine,
+            Model::Sentences(_) => {
+                return Err(Error::config(format!(
+                    "teacher {:?} is a sentence encoder and answers for head \"relevance\" only, not for {head:?}",
+                    self.name
+                )));
+            }
+            Model::Classifier(model) => {
+                let spec = model.head(head)?;
+                if spec.labels != labels {
+                    return Err(Error::config(format!(
+                        "teacher {:?}: head {head:?} has the labels {}, expected {}",
+                        self.name,
+                        spec.labels.join(", "),
+                        labels.join(", ")
+                    )));
+                }
+                Values::Logits
+            }
+        };
+        Ok(StoreKey::new(&self.name, &self.hash, head, labels, values, rows))
+    }
+
+    /// Computes the shards that a store lacks. `rows` are those that the store's key was made of.
+    ///
+    /// # Errors
+    /// An interruption, after a whole shard; or a model or I/O error.
+    pub fn label(&self, store: &LabelStore, rows: &[Row], progress: &mut Progress, stop: &Stop) -> Result<()> {
+        let mut cache = HashMap::new();
+        for (shard, range) in store.shards().into_iter().enumerate() {
+            if store.has(shard) {
+                continue;
+            }
+            stop.check()?;
+            let part = &rows[range.clone()];
+            let values = match &self.model {
+                Model::Sentences(encoder) => {
+                    self.cosines(encoder, part, &mut cache)?.into_iter().map(|c| vec![c]).collect()
+                }
+                Model::Classifier(model) => {
+                    let truncation = truncation_for(&store.key().head);
+                    let tokens = self.tokenizer.rows(part, truncation)?;
+                    evaluate::logits(model, &store.key().head, &tokens, &self.device, |_| Ok(()))?
+                }
+            };
+            store.write(shard, &values)?;
+            progress.update(range.end as u64, String::new);
+        }
+        Ok(())
+    }
+
+    /// The cosine of each row's texts.
+    ///
+    /// # Errors
+    /// A configuration error when the teacher is no sentence encoder; a model error.
+    pub fn score(&self, rows: &[Row]) -> Result<Vec<f32>> {
+        match &self.model {
+            Model::Sentences(encoder) => self.cosines(encoder, rows, &mut HashMap::new()),
+            Model::Classifier(_) => {
+                Err(Error::config(format!("teacher {:?} is a classifier; only a sentence encoder has cosines", self.name)))
+            }
+        }
+    }
+
+    /// Cosines; each text that `cache` lacks is encoded once, in batches of similar length.
+    fn cosines(&self, encoder: &Encoder, rows: &[Row], cache: &mut HashMap<u64, Box<[f32]>>) -> Result<Vec<f32>> {
+        let mut missing: Vec<(u64, Tokens)> = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        for text in rows.iter().flat_map(|row| [&row.text_a, &row.text_b]) {
+            let key = hash_text(text);
+            if !cache.contains_key(&key) && seen.insert(key) {
+                missing.push((key, self.tokenizer.single(text)?));
+            }
+        }
+        missing.sort_by_key(|(_, tokens)| tokens.len());
+        for batch in missing.chunks(EMBED_BATCH) {
+            let inputs = batch_of(batch.iter().map(|(_, tokens)| tokens), encoder.config().pad_id, &self.device)?;
+            let embeddings = encoder.embed(&inputs)?.to_vec2::<f32>()?;
+            for ((key, _), embedding) in batch.iter().zip(embeddings) {
+                cache.insert(*key, embedding.into());
+            }
+        }
+        let of = |text: &str| cache.get(&hash_text(text)).expect("every text of the rows was encoded above");
+        Ok(rows.iter().map(|row| dot(of(&row.text_a), of(&row.text_b))).collect())
+    }
+}
+
+/// How overlong pairs of a head are cut.
+pub(crate) fn truncation_for(head: &str) -> Truncation {
+    if relevance_question_first(head) { Truncation::SecondOnly } else { Truncation::LongerFirst }
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}

@@ -1,0 +1,83 @@
+//! Question-passage pairs for the first stage and for the relevance head: positives, BM25 hard negatives, random ones.
+
+mod bm25;
+mod build;
+mod sentences;
+mod sources;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use bm25::Bm25;
+pub use build::{BuiltPair, PairKind, build, build_from, write_pairs};
+pub use sentences::split_sentences;
+pub use sources::{Collection, Question, read_source};
+
+/// Pairs to build.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PairsConfig {
+    /// Name, to refer to them.
+    pub name: String,
+    /// Where questions and passages come from.
+    pub sources: Vec<PairSource>,
+    /// BM25 hard negatives of each question.
+    #[serde(default = "one")]
+    pub bm25: usize,
+    /// Random negatives of each question.
+    #[serde(default = "one")]
+    pub random: usize,
+    /// Use at most this many questions of all sources together.
+    #[serde(default)]
+    pub limit: Option<usize>,
+    /// Files (of sets that something is measured on) whose questions and passages must not occur.
+    #[serde(default)]
+    pub exclude: Vec<PathBuf>,
+}
+
+/// One file of questions and passages.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PairSource {
+    /// The file.
+    pub path: PathBuf,
+    /// Its form.
+    pub kind: SourceKind,
+    /// How its passages are cut.
+    #[serde(default)]
+    pub cut: Cut,
+    /// Use at most this many of its questions.
+    #[serde(default)]
+    pub limit: Option<usize>,
+}
+
+/// The form of a file of questions and passages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceKind {
+    /// JSONL, a paragraph a line: `{"context", "qas": [{"id", "question", "answers": [{"answer_start", "text"}]}]}`.
+    Squad,
+    /// TSV or JSONL of question and passage, with or without labels; a row without one is a positive.
+    Pairs,
+}
+
+/// How passages are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cut {
+    /// Not at all.
+    #[default]
+    Whole,
+    /// Into sentences.
+    Sentences,
+    /// Into runs of 1 to 4 sentences, as the passages of documents on a device are.
+    Chunks,
+}
+
+fn one() -> usize {
+    1
+}
+
+#[cfg(test)]
+mod tests;

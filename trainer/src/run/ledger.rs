@@ -1,0 +1,42 @@
+//! Which steps are done, by the hash of what made them.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::files;
+
+/// The mark of one step: a file that holds the hash of the step's inputs.
+pub(super) struct Mark {
+    path: PathBuf,
+    hash: String,
+}
+
+impl Mark {
+    /// The mark `steps/NAME` of a run.
+    pub(super) fn new(output: &Path, name: &str, hash: String) -> Self {
+        Self { path: output.join("steps").join(name), hash }
+    }
+
+    /// The hash of the step's inputs.
+    pub(super) fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Whether the step was done with these inputs and its result is still there.
+    pub(super) fn done(&self, result: &Path) -> bool {
+        result.exists() && std::fs::read_to_string(&self.path).is_ok_and(|hash| hash.trim() == self.hash)
+    }
+
+    /// Sets the mark.
+    pub(super) fn set(&self) -> Result<()> {
+        files::write_whole(&self.path, |w| writeln!(w, "{}", self.hash))
+    }
+
+    /// Takes an outdated mark away before the step's result is overwritten.
+    pub(super) fn unset(&self) -> Result<()> {
+        match std::fs::remove_file(&self.path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&self.path, "remove", e)),
+            _ => Ok(()),
+        }
+    }
+}

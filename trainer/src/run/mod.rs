@@ -1,0 +1,147 @@
+//! A whole distillation: pairs, teachers, soft labels, stages, evaluation, report; every step done once.
+
+mod ledger;
+mod rows;
+mod scoring;
+mod stages;
+mod steps;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+
+pub use scoring::{Ensemble, FileScores, score_file};
+
+use crate::config::RunConfig;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::progress::{Reporter, Stop};
+use crate::report;
+
+/// Where and how a run runs; nothing here changes what it makes, but for the device's and threads' rounding.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// Folder of everything the run makes.
+    pub output: PathBuf,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// Threads; 0 for one a core.
+    pub threads: usize,
+    /// How often a training writes a checkpoint.
+    pub checkpoint_every: Duration,
+    /// Who shows progress.
+    pub reporter: Reporter,
+    /// Asked at every safe point.
+    pub stop: Stop,
+}
+
+/// What is printed before a run and stored as `run.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The resolved configuration.
+    pub config: RunConfig,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// Threads in use.
+    pub threads: usize,
+    /// Commit of the program, or `unknown`.
+    pub commit: String,
+    /// Version of the program.
+    pub version: String,
+}
+
+/// Does all of a run that is not done yet, and returns what its student scored.
+///
+/// The output folder gets `run.json`, `pairs/`, `teachers/`, `labels/`, `stage1/`, `student/` (or `students/N` for
+/// `m-o-m`), `evaluation.json` and `report.md`. A step whose inputs have not changed since it was done is skipped.
+///
+/// # Errors
+/// Any error of its steps; after [`crate::ErrorKind::Interrupted`], the same call goes on.
+pub fn run(config: &RunConfig, options: &RunOptions) -> Result<Vec<FileScores>> {
+    let device = attar_nn::choose_device(&options.device)?;
+    files::create_folder(&options.output)?;
+    let record = RunRecord {
+        config: config.clone(),
+        device: options.device.clone(),
+        threads: if options.threads == 0 { rayon::current_num_threads() } else { options.threads },
+        commit: commit(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let resolved = toml::to_string(&config).map_err(|e| Error::model("writing the resolved configuration", e))?;
+    options.reporter.say(format!(
+        "{}\n# seed {}, device {}, {} threads, commit {}",
+        resolved.trim_end(),
+        config.seed,
+        record.device,
+        record.threads,
+        record.commit
+    ));
+    write_json(&options.output.join("run.json"), &record)?;
+
+    let runner = Runner { config, options, device, commit: record.commit };
+    runner.build_pairs()?;
+    runner.train_teachers()?;
+    let students = (0..runner.student_count()).map(|number| runner.distil(number)).collect::<Result<Vec<_>>>()?;
+    let scores = runner.evaluate(&students)?;
+    report::write(&options.output)?;
+    Ok(scores)
+}
+
+/// One run at work.
+struct Runner<'a> {
+    config: &'a RunConfig,
+    options: &'a RunOptions,
+    device: Device,
+    commit: String,
+}
+
+impl Runner<'_> {
+    fn output(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.options.output.join(name)
+    }
+
+    fn data(&self, path: &Path) -> PathBuf {
+        files::resolve(&self.config.data, path)
+    }
+
+    fn encoder(&self, path: &Path) -> PathBuf {
+        self.config.encoders.join(path)
+    }
+
+    /// How many students the scheme trains.
+    fn student_count(&self) -> usize {
+        let teachers = self.config.student.heads.iter().map(|h| self.config.teachers_of(&h.name).len()).max();
+        self.config.scheme.students(teachers.unwrap_or(0))
+    }
+}
+
+/// Writes a value as indented JSON.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let json = serde_json::to_vec_pretty(value).map_err(|e| Error::model(path.display(), e))?;
+    files::write_whole(path, |w| w.write_all(&json))
+}
+
+/// The commit that this program was built from: given at build time, or that of the working tree it was built in.
+fn commit() -> String {
+    if let Some(commit) = option_env!("ATTAR_COMMIT") {
+        return commit.to_owned();
+    }
+    let folder = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
+    folder
+        .and_then(|folder| {
+            let git = std::process::Command::new("git")
+                .arg("-C")
+                .arg(folder)
+                .args(["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"])
+                .output()
+                .ok()?;
+            let text = String::from_utf8(git.stdout).ok()?;
+            (git.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
+        })
+        .unwrap_or_else(|| "unknown".to_owned())
+}
+
+#[cfg(test)]
+mod tests;
