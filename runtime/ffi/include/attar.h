@@ -139,9 +139,10 @@ attar_status attar_model_open(const char *path, const attar_model_options *optio
 /*
  * Opens a bundle that lies in memory, such as an asset of an app.
  *
- * Bytes that are aligned to 64 bytes are used where they are; others are copied once. Either way they must stay valid and unchanged
- * until `release(context)` is called, once, from whatever thread ends the last handle that needs them; `release` must not call back into
- * this library. With `release` NULL they must outlive the model and all its sessions. If the call fails, `release` is not called.
+ * Bytes that begin on an 8-byte boundary are used where they are; others are copied once. Either way they must stay valid and
+ * unchanged until `release(context)` is called, once, by whatever thread ends the last handle that needs them; `release` must not
+ * call back into this library or throw. With `release` NULL they must outlive the model and all its sessions. If the call fails,
+ * `release` is not called.
  */
 attar_status attar_model_from_memory(const void *data, size_t length, void (*release)(void *context), void *context,
                                      const attar_model_options *options, attar_model **out);
@@ -182,7 +183,7 @@ typedef struct attar_session_options {
     /* 0: always. */
     uint32_t reserved;
 } attar_session_options;
-#define ATTAR_SESSION_OPTIONS_INIT { sizeof(attar_session_options), 1, 0 }
+#define ATTAR_SESSION_OPTIONS_INIT { sizeof(attar_session_options), 0, 0 }
 
 /* Begins a session. `options` may be NULL. The session keeps what it needs of the model: the model may be destroyed first. */
 attar_status attar_session_create(const attar_model *model, const attar_session_options *options, attar_session **out);
@@ -299,12 +300,12 @@ typedef struct attar_ask_options {
     uint32_t top;
     /* How many passages the full-text search hands to the model; 0 for the default. */
     uint32_t candidates;
-    /* Answers below this relevance (0 to 1) are not given. */
+    /* Answers below this relevance (0 to 1) are not given; 0 for the default, a negative number to give all. */
     float threshold;
     /* 0: always. */
     uint32_t reserved;
 } attar_ask_options;
-#define ATTAR_ASK_OPTIONS_INIT { sizeof(attar_ask_options), 0, 0, 0.5f, 0 }
+#define ATTAR_ASK_OPTIONS_INIT { sizeof(attar_ask_options), 0, 0, 0.0f, 0 }
 
 /*
  * Answers a question from a library; `options` may be NULL. The session's model needs the head "relevance".
