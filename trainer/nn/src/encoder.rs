@@ -291,7 +291,7 @@ impl Encoder {
         }
         let track = mode != Mode::Eval;
         let keys = DropoutKeys::new(mode, 0);
-        let mut hidden = self.embeddings(batch, seq, track, &keys)?;
+        let mut hidden = self.embeddings(batch, track, &keys)?;
         let embedded = capture.hidden_states.then(|| hidden.clone());
         let bias = match &self.relative {
             Some(table) => Some(relative::bias(&value(table, track), seq, self.config.relative_buckets)?),
@@ -312,14 +312,16 @@ impl Encoder {
         Ok(Encoded { hidden, embedded, layers: states })
     }
 
-    fn embeddings(&self, batch: &Batch, seq: usize, track: bool, keys: &DropoutKeys) -> Result<Tensor> {
-        let words = ops::embedding(&value(&self.word, track), &batch.ids)?;
-        // Positions of padding do not matter: nothing looks at them.
-        let positions = value(&self.position, track).narrow(0, self.config.first_position(), seq)?;
-        let mut sum = words.broadcast_add(&positions)?;
-        if let Some(types) = &self.types {
-            sum = (sum + ops::embedding(&value(types, track), &batch.types)?)?;
-        }
+    fn embeddings(&self, batch: &Batch, track: bool, keys: &DropoutKeys) -> Result<Tensor> {
+        let (word, position) = (value(&self.word, track), value(&self.position, track));
+        let types = self.types.as_ref().map(|t| value(t, track));
+        let tables = ops::EmbeddingTables {
+            word: &word,
+            position: &position,
+            types: types.as_ref(),
+            first_position: self.config.first_position(),
+        };
+        let sum = ops::embeddings(&tables, &batch.ids, &batch.types)?;
         let normed = ops::layer_norm(&sum, &value(&self.norm.weight, track), &value(&self.norm.bias, track), self.config.layer_norm_eps)?;
         ops::dropout(&normed, keys.next(self.config.hidden_dropout))
     }
@@ -339,26 +341,31 @@ impl Encoder {
     ) -> Result<Tensor> {
         let eps = self.config.layer_norm_eps;
         let dropout = self.config.hidden_dropout;
-        let own = if first_only { x.narrow(1, 0, 1)?.contiguous()? } else { x.clone() };
-        let bias = match bias {
-            Some(bias) if first_only => Some(bias.narrow(1, 0, 1)?.contiguous()?),
-            other => other.cloned(),
-        };
-        let q = layer.query.apply(&own, track)?;
-        let k = layer.key.apply(x, track)?;
-        let v = layer.value.apply(x, track)?;
-        if capture.projections {
-            (state.query, state.key, state.value) = (Some(q.clone()), Some(k.clone()), Some(v.clone()));
-        }
         let spec =
             AttentionSpec { heads: self.config.heads, lengths: batch.lengths.clone(), dropout: keys.next(self.config.attention_dropout) };
-        let context = ops::attention(&q, &k, &v, bias.as_ref(), &spec)?;
-        let out = ops::dropout(&layer.attention_output.apply(&context, track)?, keys.next(dropout))?;
-        let norm = &layer.attention_norm;
-        let middle = ops::layer_norm(&(out + &own)?, &value(&norm.weight, track), &value(&norm.bias, track), eps)?;
-        let up = ops::linear_gelu(&middle, &value(&layer.up.weight, track), &value(&layer.up.bias, track))?;
-        let down = ops::dropout(&layer.down.apply(&up, track)?, keys.next(dropout))?;
-        let norm = &layer.output_norm;
-        ops::layer_norm(&(down + &middle)?, &value(&norm.weight, track), &value(&norm.bias, track), eps)
+        let pair = |d: &Dense| (value(&d.weight, track), value(&d.bias, track));
+        let [q, k, v] = [pair(&layer.query), pair(&layer.key), pair(&layer.value)];
+        let (own, context) = if first_only {
+            let first = x.narrow(1, 0, 1)?.contiguous()?;
+            let bias = bias.map(|b| b.narrow(1, 0, 1)?.contiguous()).transpose()?;
+            let queries = ops::linear(&first, &q.0, &q.1)?;
+            let kv = ops::projections(x, &[(&k.0, &k.1), (&v.0, &v.1)])?;
+            let context = ops::attention(&queries, &kv, bias.as_ref(), &spec)?;
+            (first, context)
+        } else {
+            let qkv = ops::projections(x, &[(&q.0, &q.1), (&k.0, &k.1), (&v.0, &v.1)])?;
+            if capture.projections {
+                let part = |i: usize| qkv.narrow(2, i * self.config.hidden, self.config.hidden).map(Some);
+                (state.query, state.key, state.value) = (part(0)?, part(1)?, part(2)?);
+            }
+            (x.clone(), ops::self_attention(&qkv, bias, &spec)?)
+        };
+        let out = layer.attention_output.apply(&context, track)?;
+        let norm = pair(&layer.attention_norm);
+        let middle = ops::residual_layer_norm(&out, &own, &norm.0, &norm.1, eps, keys.next(dropout))?;
+        let up = pair(&layer.up);
+        let down = layer.down.apply(&ops::linear_gelu(&middle, &up.0, &up.1)?, track)?;
+        let norm = pair(&layer.output_norm);
+        ops::residual_layer_norm(&down, &middle, &norm.0, &norm.1, eps, keys.next(dropout))
     }
 }

@@ -1,46 +1,202 @@
 //! Gradients by parameter.
 
-use candle_core::{DType, Tensor};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
+use candle_core::{DType, Device, Tensor, TensorId};
+use rayon::prelude::*;
+
+use crate::ops::cpu::{BLOCK, fits, simd, with_elements};
 use crate::{Error, Parameters, Result};
+
+/// One parameter's gradient.
+#[derive(Debug, Clone)]
+pub(crate) enum Gradient {
+    /// Of the parameter's shape.
+    Dense(Tensor),
+    /// Some rows of a table; all others are 0.
+    Rows(Arc<Rows>),
+}
+
+/// Rows of a table's gradient.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    /// Which rows, ascending.
+    pub(crate) ids: Vec<u32>,
+    /// Their values, one after the other.
+    pub(crate) values: Vec<f32>,
+    /// The table's shape.
+    shape: (usize, usize),
+}
+
+impl Rows {
+    fn dense(&self) -> Result<Tensor> {
+        let (rows, width) = self.shape;
+        let mut data = vec![0.0; rows * width];
+        for (id, row) in self.ids.iter().zip(self.values.chunks_exact(width)) {
+            data[*id as usize * width..][..width].copy_from_slice(row);
+        }
+        Ok(Tensor::from_vec(data, self.shape, &Device::Cpu)?)
+    }
+
+    fn merged(&self, other: &Self, factor: f32) -> Self {
+        let width = self.shape.1;
+        let (mut ids, mut values) = (Vec::new(), Vec::new());
+        let (mut i, mut j) = (0, 0);
+        while i < self.ids.len() || j < other.ids.len() {
+            let mine = self.ids.get(i).copied().unwrap_or(u32::MAX);
+            let theirs = other.ids.get(j).copied().unwrap_or(u32::MAX);
+            ids.push(mine.min(theirs));
+            let start = values.len();
+            values.resize(start + width, 0.0);
+            if mine <= theirs {
+                simd::add_assign(&mut values[start..], &self.values[i * width..][..width]);
+                i += 1;
+            }
+            if theirs <= mine {
+                values[start..].iter_mut().zip(&other.values[j * width..][..width]).for_each(|(v, x)| *v += x * factor);
+                j += 1;
+            }
+        }
+        Self { ids, values, shape: self.shape }
+    }
+}
+
+impl Gradient {
+    pub(crate) fn dense(&self) -> Result<Tensor> {
+        match self {
+            Self::Dense(t) => Ok(t.clone()),
+            Self::Rows(rows) => rows.dense(),
+        }
+    }
+
+    /// `self + factor * other`.
+    fn plus(self, other: &Self, factor: f64) -> Result<Self> {
+        if let (Self::Rows(mine), Self::Rows(theirs)) = (&self, other) {
+            return Ok(Self::Rows(Arc::new(mine.merged(theirs, factor as f32))));
+        }
+        let theirs = other.dense()?;
+        let theirs = if factor == 1.0 { theirs } else { (theirs * factor)? };
+        Ok(Self::Dense((self.dense()? + theirs)?.detach()))
+    }
+
+    fn sum_of_squares(&self) -> Result<f64> {
+        let sum = |x: &[f32]| x.par_chunks(BLOCK).map(simd::sum_of_squares).collect::<Vec<f64>>().iter().sum::<f64>();
+        match self {
+            Self::Rows(rows) => Ok(sum(&rows.values)),
+            Self::Dense(t) if fits(&[t]) => Ok(with_elements(t, |x| Ok(sum(x)))?),
+            Self::Dense(t) => Ok(f64::from(t.sqr()?.sum_all()?.to_dtype(DType::F32)?.to_scalar::<f32>()?)),
+        }
+    }
+}
+
+thread_local! {
+    /// Where the fast operators put parameters' gradients while [`backward`] runs on this thread.
+    static RUNNING: RefCell<Option<HashMap<TensorId, Gradient>>> = const { RefCell::new(None) };
+}
+
+/// Takes the running collection back on every way out.
+struct Collection;
+
+impl Collection {
+    fn start() -> Self {
+        RUNNING.with_borrow_mut(|r| *r = Some(HashMap::new()));
+        Self
+    }
+
+    fn finish(self) -> HashMap<TensorId, Gradient> {
+        RUNNING.take().unwrap_or_default()
+    }
+}
+
+impl Drop for Collection {
+    fn drop(&mut self) {
+        RUNNING.set(None);
+    }
+}
+
+fn put(parameter: &Tensor, gradient: Gradient) -> candle_core::Result<()> {
+    RUNNING.with_borrow_mut(|running| {
+        let Some(running) = running else {
+            candle_core::bail!("the fast operators need attar_nn::backward(&loss, parameters) in place of loss.backward()");
+        };
+        match running.entry(parameter.id()) {
+            Entry::Vacant(entry) => {
+                entry.insert(gradient);
+            }
+            Entry::Occupied(mut entry) => {
+                let sum = entry.get().clone().plus(&gradient, 1.0).map_err(candle_core::Error::wrap)?;
+                entry.insert(sum);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Adds to a parameter's gradient in the running [`backward`].
+pub(crate) fn deposit(parameter: &Tensor, values: Vec<f32>) -> candle_core::Result<()> {
+    put(parameter, Gradient::Dense(Tensor::from_vec(values, parameter.shape(), parameter.device())?))
+}
+
+/// Adds to some rows of a table's gradient; ids ascend.
+pub(crate) fn deposit_rows(parameter: &Tensor, ids: Vec<u32>, values: Vec<f32>) -> candle_core::Result<()> {
+    put(parameter, Gradient::Rows(Arc::new(Rows { ids, values, shape: parameter.dims2()? })))
+}
 
 /// The gradient of a loss for each parameter, in the order of the [`Parameters`] it was computed for.
 #[derive(Debug, Clone)]
 pub struct Gradients {
-    tensors: Vec<Option<Tensor>>,
+    entries: Vec<Option<Gradient>>,
     /// Every gradient is to be multiplied by this: scaling and clipping cost no pass over the data.
     scale: f64,
 }
 
-/// Back-propagates a scalar loss to the parameters.
+/// Back-propagates a scalar loss to the parameters. (candle's own `loss.backward()` is an error: the fast operators hand
+/// parameters' gradients over here, some of them sparse.)
 ///
 /// A parameter that the loss does not depend on has no gradient (another head's, for example).
 ///
 /// # Errors
-/// [`crate::ErrorKind::Argument`] where the loss is not a scalar, [`crate::ErrorKind::Tensor`] where an operator fails.
+/// [`crate::ErrorKind::Argument`] where the loss is not a scalar or has no graph ([`crate::Mode::Eval`] records none),
+/// [`crate::ErrorKind::Tensor`] where an operator fails.
 pub fn backward(loss: &Tensor, parameters: &Parameters) -> Result<Gradients> {
-    if loss.elem_count() != 1 {
-        return Err(Error::argument(format!("backward: the loss has shape {:?}, expected a scalar", loss.dims())));
+    if loss.elem_count() != 1 || !loss.track_op() {
+        return Err(Error::argument(format!(
+            "backward: the loss has shape {:?} and {} graph, expected a scalar with one (Mode::Train records it)",
+            loss.dims(),
+            if loss.track_op() { "a" } else { "no" }
+        )));
     }
+    let collection = Collection::start();
     let mut store = loss.backward()?;
-    let tensors = parameters.iter().map(|p| store.remove(p.var.as_tensor())).collect();
-    Ok(Gradients { tensors, scale: 1.0 })
+    let mut deposited = collection.finish();
+    let mut entries = Vec::with_capacity(parameters.len());
+    for p in parameters {
+        let in_graph = store.remove(p.var.as_tensor()).map(Gradient::Dense);
+        entries.push(match (deposited.remove(&p.var.id()), in_graph) {
+            (Some(a), Some(b)) => Some(a.plus(&b, 1.0)?),
+            (one, other) => one.or(other),
+        });
+    }
+    Ok(Gradients { entries, scale: 1.0 })
 }
 
 impl Gradients {
-    /// The gradient of the parameter at `index`, scaled; `None` where the loss does not depend on it.
+    /// The gradient of the parameter at `index`, scaled and dense; `None` where the loss does not depend on it.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Tensor`] where the device fails.
     pub fn get(&self, index: usize) -> Result<Option<Tensor>> {
-        match self.tensors.get(index) {
-            Some(Some(t)) => Ok(Some((t * self.scale)?)),
+        match self.entries.get(index) {
+            Some(Some(g)) => Ok(Some((g.dense()? * self.scale)?)),
             _ => Ok(None),
         }
     }
 
-    pub(crate) fn raw(&self) -> (&[Option<Tensor>], f64) {
-        (&self.tensors, self.scale)
+    pub(crate) fn raw(&self) -> (&[Option<Gradient>], f64) {
+        (&self.entries, self.scale)
     }
 
     /// Multiplies all gradients (by 1 / micro-steps, for example).
@@ -53,22 +209,28 @@ impl Gradients {
     /// # Errors
     /// [`crate::ErrorKind::Argument`] where the number of parameters differs.
     pub fn accumulate(&mut self, other: &Gradients) -> Result<()> {
-        if self.tensors.len() != other.tensors.len() {
+        if self.entries.len() != other.entries.len() {
             return Err(Error::argument(format!(
                 "accumulating gradients of {} parameters into those of {}",
-                other.tensors.len(),
-                self.tensors.len()
+                other.entries.len(),
+                self.entries.len()
             )));
         }
-        let ratio = other.scale / self.scale;
-        for (mine, theirs) in self.tensors.iter_mut().zip(&other.tensors) {
-            if let Some(theirs) = theirs {
-                let theirs = if ratio == 1.0 { theirs.clone() } else { (theirs * ratio)? };
-                *mine = Some(match mine.take() {
-                    Some(mine) => (mine + theirs)?,
-                    None => theirs,
-                });
+        if self.scale != other.scale {
+            // Make the scale part of the values, so that any two (0 among them) add up.
+            for entry in self.entries.iter_mut().flatten() {
+                *entry = Gradient::Dense((entry.dense()? * self.scale)?);
             }
+            self.scale = 1.0;
+        }
+        let factor = if self.scale == other.scale { 1.0 } else { other.scale };
+        for (mine, theirs) in self.entries.iter_mut().zip(&other.entries) {
+            let Some(theirs) = theirs else { continue };
+            *mine = Some(match mine.take() {
+                Some(mine) => mine.plus(theirs, factor)?,
+                None if factor == 1.0 => theirs.clone(),
+                None => Gradient::Dense((theirs.dense()? * factor)?),
+            });
         }
         Ok(())
     }
@@ -79,8 +241,8 @@ impl Gradients {
     /// [`crate::ErrorKind::Tensor`] where the device fails.
     pub fn global_norm(&self) -> Result<f64> {
         let mut sum = 0.0;
-        for t in self.tensors.iter().flatten() {
-            sum += f64::from(t.sqr()?.sum_all()?.to_dtype(DType::F32)?.to_scalar::<f32>()?);
+        for gradient in self.entries.iter().flatten() {
+            sum += gradient.sum_of_squares()?;
         }
         Ok(sum.sqrt() * self.scale.abs())
     }

@@ -2,8 +2,8 @@
 
 use candle_core::{D, Tensor};
 
-use super::{AttentionSpec, Dropout};
-use crate::{Error, Result};
+use super::{AttentionSpec, Dropout, EmbeddingTables};
+use crate::Result;
 
 /// See [`super::linear`].
 ///
@@ -51,7 +51,7 @@ pub fn softmax(x: &Tensor) -> Result<Tensor> {
     Ok(e.broadcast_div(&e.sum_keepdim(D::Minus1)?)?)
 }
 
-/// See [`super::attention`].
+/// See [`super::attention`]; q `[b, sq, h]`, k and v `[b, s, h]`.
 ///
 /// # Errors
 /// [`crate::ErrorKind::Tensor`] for shapes that do not fit.
@@ -90,13 +90,30 @@ pub fn dropout(x: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
     Ok((x * mask)?)
 }
 
-/// See [`super::embedding`].
+/// See [`super::projections`].
 ///
 /// # Errors
-/// [`crate::ErrorKind::Tensor`] for an id beyond the table.
-pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
-    let [rows, seq] = ids.dims() else {
-        return Err(Error::argument(format!("embedding: ids of shape {:?}, expected [batch, seq]", ids.dims())));
-    };
-    Ok(table.index_select(&ids.flatten_all()?, 0)?.reshape((*rows, *seq, table.dim(1)?))?)
+/// [`crate::ErrorKind::Tensor`] for shapes that do not fit.
+pub fn projections(x: &Tensor, layers: &[(&Tensor, &Tensor)]) -> Result<Tensor> {
+    let parts = layers.iter().map(|(w, b)| linear(x, w, b)).collect::<Result<Vec<_>>>()?;
+    match parts.as_slice() {
+        [one] => Ok(one.clone()),
+        several => Ok(Tensor::cat(several, D::Minus1)?),
+    }
+}
+
+/// See [`super::embeddings`].
+///
+/// # Errors
+/// [`crate::ErrorKind::Tensor`] for an id beyond its table.
+pub fn embeddings(tables: &EmbeddingTables<'_>, ids: &Tensor, types: &Tensor) -> Result<Tensor> {
+    let (rows, seq) = ids.dims2()?;
+    let rows_of = |table: &Tensor, ids: &Tensor| table.index_select(&ids.flatten_all()?, 0)?.reshape((rows, seq, table.dim(1)?));
+    // Positions of padding do not matter: nothing looks at them.
+    let positions = tables.position.narrow(0, tables.first_position, seq)?;
+    let sum = rows_of(tables.word, ids)?.broadcast_add(&positions)?;
+    match tables.types {
+        Some(table) => Ok((sum + rows_of(table, types)?)?),
+        None => Ok(sum),
+    }
 }

@@ -4,6 +4,9 @@
 //! and a fast implementation for f32 on the CPU; the functions here choose.
 
 pub mod composite;
+pub(crate) mod cpu;
+
+use std::sync::OnceLock;
 
 use candle_core::Tensor;
 
@@ -88,7 +91,18 @@ pub struct AttentionSpec {
 /// # Errors
 /// [`crate::ErrorKind::Tensor`] for shapes that do not fit.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    composite::linear(x, weight, bias)
+    projections(x, &[(weight, bias)])
+}
+
+/// Several linear layers of the same input, side by side: x `[.., k]`, result `[.., n₀ + n₁ + ..]`.
+///
+/// # Errors
+/// As [`linear`].
+pub fn projections(x: &Tensor, layers: &[(&Tensor, &Tensor)]) -> Result<Tensor> {
+    match fast_linear(x, layers, false)? {
+        Some(y) => Ok(y),
+        None => composite::projections(x, layers),
+    }
 }
 
 /// `GELU(x wᵀ + b)` with the exact GELU.
@@ -96,7 +110,27 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// As [`linear`].
 pub fn linear_gelu(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    composite::gelu(&composite::linear(x, weight, bias)?)
+    match fast_linear(x, &[(weight, bias)], true)? {
+        Some(y) => Ok(y),
+        None => composite::gelu(&composite::linear(x, weight, bias)?),
+    }
+}
+
+fn fast_linear(x: &Tensor, layers: &[(&Tensor, &Tensor)], gelu: bool) -> Result<Option<Tensor>> {
+    let inputs = x.dims().last().copied().unwrap_or(0);
+    let shaped = layers.iter().all(|(w, b)| matches!(*w.dims(), [n, k] if n > 0 && k == inputs && b.dims() == [n]));
+    let usable = layers.iter().all(|(w, b)| cpu::are_parameters(&[w, b]));
+    let (Some((first, _)), true) = (layers.first(), shaped && usable && cpu::fits(&[x]) && x.elem_count() > 0) else {
+        return Ok(None);
+    };
+    let keep = tracked(&[x]) || layers.iter().any(|(w, b)| tracked(&[w, b]));
+    let weights = layers.iter().map(|&(w, b)| (w.clone(), b.clone())).collect();
+    let op = cpu::linear::Linear { weights, gelu, keep, slope: OnceLock::new() };
+    Ok(Some(x.contiguous()?.apply_op2(first, op)?))
+}
+
+fn tracked(tensors: &[&Tensor]) -> bool {
+    tensors.iter().any(|t| t.track_op())
 }
 
 /// Layer norm over the last dimension, x `[.., h]`, weight and bias `[h]` (Ba et al. 2016; biased variance).
@@ -104,16 +138,108 @@ pub fn linear_gelu(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor>
 /// # Errors
 /// As [`linear`].
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
-    composite::layer_norm(x, weight, bias, eps)
+    if !fast_norm(x, weight, bias) {
+        return composite::layer_norm(x, weight, bias, eps);
+    }
+    let op = cpu::norm::LayerNorm::new(weight, bias, eps, None, tracked(&[x, weight, bias]));
+    Ok(x.contiguous()?.apply_op2(weight, op)?)
 }
 
-/// Scaled dot-product attention of q `[b, sq, h]` over k and v `[b, s, h]`; the scores are divided by √(h / heads), `bias`
-/// `[heads, sq, s]` is added to them, and keys at or beyond a sequence's length get no weight.
+/// `LayerNorm(dropout(x) + residual)`, x and residual `[.., h]`.
 ///
 /// # Errors
 /// As [`linear`].
-pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Tensor>, spec: &AttentionSpec) -> Result<Tensor> {
-    composite::attention(q, k, v, bias, spec)
+pub fn residual_layer_norm(
+    x: &Tensor,
+    residual: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+    dropout: Option<Dropout>,
+) -> Result<Tensor> {
+    if !(fast_norm(x, weight, bias) && cpu::fits(&[residual]) && residual.dims() == x.dims()) {
+        return composite::layer_norm(&(composite::dropout(x, dropout)? + residual)?, weight, bias, eps);
+    }
+    let op = cpu::norm::LayerNorm::new(weight, bias, eps, dropout, tracked(&[x, residual, weight, bias]));
+    Ok(x.contiguous()?.apply_op3(&residual.contiguous()?, weight, op)?)
+}
+
+fn fast_norm(x: &Tensor, weight: &Tensor, bias: &Tensor) -> bool {
+    let width = x.dims().last().copied().unwrap_or(0);
+    let shaped = weight.dims() == [width] && bias.dims() == [width] && x.elem_count() > 0;
+    shaped && cpu::fits(&[x]) && cpu::are_parameters(&[weight, bias])
+}
+
+/// Multi-head self-attention over packed queries, keys and values `[b, s, 3h]`, result `[b, s, h]`; the scores are divided
+/// by √(h / heads), `bias` `[heads, s, s]` is added to them, and keys at or beyond a sequence's length get no weight.
+/// What comes out for a query beyond the length is not defined.
+///
+/// # Errors
+/// As [`linear`]; [`crate::ErrorKind::Argument`] for lengths or heads that do not fit.
+pub fn self_attention(qkv: &Tensor, bias: Option<&Tensor>, spec: &AttentionSpec) -> Result<Tensor> {
+    let (_, seq, width) = qkv.dims3()?;
+    let hidden = width / 3;
+    spec.check(qkv, 3 * hidden, seq)?;
+    if !fast_attention(&[qkv], bias, (spec.heads, seq, seq)) {
+        let part = |i: usize| qkv.narrow(2, i * hidden, hidden)?.contiguous();
+        return composite::attention(&part(0)?, &part(1)?, &part(2)?, bias, spec);
+    }
+    let op = attention_op(bias, spec, hidden, seq, seq, tracked(&[qkv]))?;
+    Ok(qkv.contiguous()?.apply_op1(op)?)
+}
+
+/// As [`self_attention`], of queries `[b, sq, h]` over packed keys and values `[b, s, 2h]`; bias `[heads, sq, s]`.
+///
+/// # Errors
+/// As [`self_attention`].
+pub fn attention(q: &Tensor, kv: &Tensor, bias: Option<&Tensor>, spec: &AttentionSpec) -> Result<Tensor> {
+    let (_, queries, hidden) = q.dims3()?;
+    let (_, keys, _) = kv.dims3()?;
+    spec.check(q, hidden, usize::MAX)?;
+    spec.check(kv, 2 * hidden, keys)?;
+    // With as many queries as keys the fast operator would take them for the same tokens and leave out padding.
+    if queries == keys && keys > 1 || !fast_attention(&[q, kv], bias, (spec.heads, queries, keys)) {
+        let part = |i: usize| kv.narrow(2, i * hidden, hidden)?.contiguous();
+        return composite::attention(q, &part(0)?, &part(1)?, bias, spec);
+    }
+    let op = attention_op(bias, spec, hidden, queries, keys, tracked(&[q, kv]))?;
+    Ok(q.contiguous()?.apply_op2(&kv.contiguous()?, op)?)
+}
+
+impl AttentionSpec {
+    fn check(&self, x: &Tensor, width: usize, seq: usize) -> Result<()> {
+        let fits = x.dims()[0] == self.lengths.len() && x.dims()[2] == width && x.elem_count() > 0;
+        let heads = self.heads > 0 && width.is_multiple_of(self.heads);
+        if fits && heads && self.lengths.iter().all(|&n| n > 0 && n <= seq) {
+            return Ok(());
+        }
+        Err(crate::Error::argument(format!(
+            "attention: operand {:?} with {} heads and lengths {:?}, expected width {width}, a multiple of the heads, and one \
+             length within 1..={seq} a row",
+            x.dims(),
+            self.heads,
+            self.lengths
+        )))
+    }
+}
+
+fn fast_attention(operands: &[&Tensor], bias: Option<&Tensor>, bias_shape: (usize, usize, usize)) -> bool {
+    let (heads, queries, keys) = bias_shape;
+    // A bias that is trained (MPNet's) goes through the composite.
+    let plain = bias.is_none_or(|b| cpu::fits(&[b]) && !b.track_op() && b.dims() == [heads, queries, keys]);
+    cpu::fits(operands) && plain
+}
+
+fn attention_op(
+    bias: Option<&Tensor>,
+    spec: &AttentionSpec,
+    hidden: usize,
+    queries: usize,
+    keys: usize,
+    keep: bool,
+) -> Result<cpu::attention::Attention> {
+    let bias = bias.map(|b| cpu::with_elements(b, |b| Ok(b.to_vec()))).transpose()?;
+    Ok(cpu::attention::Attention { spec: spec.clone(), bias, hidden, queries, keys, keep, probabilities: OnceLock::new() })
 }
 
 /// Inverted dropout; `None` is the identity.
@@ -121,13 +247,48 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Tensor>, spec
 /// # Errors
 /// [`crate::ErrorKind::Tensor`] where the device fails.
 pub fn dropout(x: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
-    composite::dropout(x, dropout)
+    match dropout {
+        Some(dropout) if cpu::fits(&[x]) => Ok(x.contiguous()?.apply_op1(cpu::DropoutOp(dropout))?),
+        other => composite::dropout(x, other),
+    }
 }
 
-/// Rows of a table: table `[v, h]`, ids u32 `[b, s]`, result `[b, s, h]`.
+/// An encoder's input: `word[ids] + position[first_position + i] + types[type]`.
+#[derive(Debug, Clone, Copy)]
+pub struct EmbeddingTables<'a> {
+    /// `[vocabulary, h]`
+    pub word: &'a Tensor,
+    /// `[positions, h]`
+    pub position: &'a Tensor,
+    /// `[types, h]`
+    pub types: Option<&'a Tensor>,
+    /// The row of the position table that a sequence's first token uses.
+    pub first_position: usize,
+}
+
+/// The sum of word, position and type embeddings: ids and types u32 `[b, s]`, result `[b, s, h]`.
 ///
 /// # Errors
-/// [`crate::ErrorKind::Tensor`] for an id beyond the table.
-pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
-    composite::embedding(table, ids)
+/// [`crate::ErrorKind::Tensor`] for an id beyond its table.
+pub fn embeddings(tables: &EmbeddingTables<'_>, ids: &Tensor, types: &Tensor) -> Result<Tensor> {
+    let all: Vec<&Tensor> = [tables.word, tables.position].into_iter().chain(tables.types).collect();
+    let (_, seq) = ids.dims2()?;
+    let width = tables.word.dims2()?.1;
+    let shaped = all.iter().all(|t| matches!(*t.dims(), [_, w] if w == width)) && ids.dims() == types.dims();
+    if !(shaped && seq > 0 && cpu::are_parameters(&all)) {
+        return composite::embeddings(tables, ids, types);
+    }
+    let host = |t: &Tensor| t.flatten_all()?.to_vec1::<u32>();
+    let op = cpu::embedding::Embeddings {
+        ids: host(ids)?,
+        types: tables.types.map(|t| Ok::<_, candle_core::Error>((t.clone(), host(types)?))).transpose()?,
+        word: tables.word.clone(),
+        position: tables.position.clone(),
+        first_position: tables.first_position,
+        seq,
+    };
+    Ok(tables.word.apply_op2(tables.position, op)?)
 }
+
+#[cfg(test)]
+mod tests;

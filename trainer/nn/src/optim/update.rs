@@ -2,11 +2,14 @@
 
 use std::sync::Mutex;
 
-use candle_core::{CpuStorage, InplaceOp2, Layout, Tensor, Var};
+use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor, Var};
 use rayon::prelude::*;
 
 use super::{Moments, OptimizerKind};
 use crate::Result;
+use crate::gradients::Gradient;
+use crate::ops::cpu::simd::multiversion;
+use crate::ops::cpu::with_elements;
 
 /// An update with all of its factors resolved, f32.
 #[derive(Debug, Clone, Copy)]
@@ -61,21 +64,58 @@ impl Rule {
             },
         }
     }
+}
 
-    fn adam_slice(&self, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
-        let (c1, c2) = (1.0 - self.beta1, 1.0 - self.beta2);
+multiversion! {
+    fn adam_slice(rule: &Rule, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
+        let r = *rule;
+        let (c1, c2) = (1.0 - r.beta1, 1.0 - r.beta2);
         for (((w, g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
-            let g = g * self.scale + self.l2 * *w;
-            *m = self.beta1 * *m + c1 * g;
-            *v = self.beta2 * *v + c2 * g * g;
-            *w = *w * self.shrink - self.rate * *m / (v.sqrt() * self.correction + self.eps);
+            let g = g * r.scale + r.l2 * *w;
+            *m = r.beta1 * *m + c1 * g;
+            *v = r.beta2 * *v + c2 * g * g;
+            *w = *w * r.shrink - r.rate * *m / (v.sqrt() * r.correction + r.eps);
         }
     }
+}
 
-    fn sgd_slice(&self, w: &mut [f32], g: &[f32], m: &mut [f32]) {
+multiversion! {
+    /// As `adam_slice` with a gradient of 0.
+    fn adam_slice_without(rule: &Rule, w: &mut [f32], m: &mut [f32], v: &mut [f32]) {
+        let r = *rule;
+        let (c1, c2) = (1.0 - r.beta1, 1.0 - r.beta2);
+        for ((w, m), v) in w.iter_mut().zip(m).zip(v) {
+            let g = r.l2 * *w;
+            *m = r.beta1 * *m + c1 * g;
+            *v = r.beta2 * *v + c2 * g * g;
+            *w = *w * r.shrink - r.rate * *m / (v.sqrt() * r.correction + r.eps);
+        }
+    }
+}
+
+multiversion! {
+    fn sgd_slice(rule: &Rule, w: &mut [f32], g: &[f32], m: &mut [f32]) {
+        let r = *rule;
         for ((w, g), m) in w.iter_mut().zip(g).zip(m) {
-            *m = self.beta1 * *m + g * self.scale + self.l2 * *w;
-            *w -= self.rate * *m;
+            *m = r.beta1 * *m + g * r.scale + r.l2 * *w;
+            *w -= r.rate * *m;
+        }
+    }
+}
+
+impl Rule {
+    /// Updates a slice; no gradient means 0.
+    fn update(&self, w: &mut [f32], g: Option<&[f32]>, m: &mut [f32], v: &mut [f32]) {
+        match (self.adam, g) {
+            (true, Some(g)) => adam_slice(self, w, g, m, v),
+            (true, None) => adam_slice_without(self, w, m, v),
+            (false, Some(g)) => sgd_slice(self, w, g, m),
+            (false, None) => {
+                for (w, m) in w.iter_mut().zip(m) {
+                    *m = self.beta1 * *m + self.l2 * *w;
+                    *w -= self.rate * *m;
+                }
+            }
         }
     }
 }
@@ -83,47 +123,76 @@ impl Rule {
 /// Elements a task works on: large enough to hide the scheduling, small enough to share out.
 const CHUNK: usize = 1 << 15;
 
-struct Fused<'a> {
+/// Rows of a table a task works on.
+const CHUNK_ROWS: usize = 64;
+
+struct Fused<'a, 'm> {
     rule: Rule,
+    gradient: &'a [f32],
+    /// Where the gradient is only of some rows: their ids, ascending, and the width of a row.
+    rows: Option<(&'a [u32], usize)>,
     /// A mutex because candle hands the operator out by shared reference; it is never contended.
-    moments: Mutex<(&'a mut [f32], &'a mut [f32])>,
+    moments: Mutex<(&'m mut [f32], &'m mut [f32])>,
 }
 
-impl InplaceOp2 for Fused<'_> {
+impl Fused<'_, '_> {
+    fn run(&self, w: &mut [f32], m: &mut [f32], v: &mut [f32]) {
+        let size = self.rows.map_or(CHUNK, |(_, width)| CHUNK_ROWS * width);
+        // SGD has no second moment: an empty slice for each chunk.
+        let v_chunks: Vec<&mut [f32]> =
+            if v.is_empty() { w.chunks(size).map(|_| Default::default()).collect() } else { v.chunks_mut(size).collect() };
+        let chunks = w.par_chunks_mut(size).zip(m.par_chunks_mut(size)).zip(v_chunks).enumerate();
+        chunks.for_each(|(i, ((w, m), v))| match self.rows {
+            None => self.rule.update(w, Some(&self.gradient[i * size..][..w.len()]), m, v),
+            Some((ids, width)) => {
+                let mut next = ids.partition_point(|&id| (id as usize) < i * CHUNK_ROWS);
+                for (r, (w, m)) in w.chunks_exact_mut(width).zip(m.chunks_exact_mut(width)).enumerate() {
+                    let here = ids.get(next).is_some_and(|&id| id as usize == i * CHUNK_ROWS + r);
+                    let g = here.then(|| &self.gradient[next * width..][..width]);
+                    next += usize::from(here);
+                    let v = if v.is_empty() { Default::default() } else { &mut v[r * width..(r + 1) * width] };
+                    self.rule.update(w, g, m, v);
+                }
+            }
+        });
+    }
+}
+
+impl InplaceOp1 for Fused<'_, '_> {
     fn name(&self) -> &'static str {
         "optimizer-step"
     }
 
-    fn cpu_fwd(&self, w: &mut CpuStorage, wl: &Layout, g: &CpuStorage, gl: &Layout) -> candle_core::Result<()> {
-        let (Some((w0, w1)), Some((g0, g1))) = (wl.contiguous_offsets(), gl.contiguous_offsets()) else {
-            candle_core::bail!("optimizer step on a tensor that is not contiguous");
+    fn cpu_fwd(&self, w: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
+        let (CpuStorage::F32(w), Some((start, end))) = (w, layout.contiguous_offsets()) else {
+            candle_core::bail!("optimizer step: expected a contiguous f32 tensor");
         };
-        let (CpuStorage::F32(w), CpuStorage::F32(g)) = (w, g) else {
-            candle_core::bail!("optimizer step on tensors that are not f32");
-        };
-        let (w, g) = (&mut w[w0..w1], &g[g0..g1]);
         let Ok(mut guard) = self.moments.lock() else {
             candle_core::bail!("optimizer state was poisoned by a panic");
         };
         let (m, v) = &mut *guard;
-        let chunks = w.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).zip(m.par_chunks_mut(CHUNK));
-        if self.rule.adam {
-            chunks.zip(v.par_chunks_mut(CHUNK)).for_each(|(((w, g), m), v)| self.rule.adam_slice(w, g, m, v));
-        } else {
-            chunks.for_each(|((w, g), m)| self.rule.sgd_slice(w, g, m));
-        }
+        self.run(&mut w[start..end], m, v);
         Ok(())
     }
 }
 
 /// Applies a rule to a parameter.
-pub(crate) fn apply(rule: &Rule, var: &Var, gradient: &Tensor, moments: &mut Moments) -> Result<()> {
+pub(crate) fn apply(rule: &Rule, var: &Var, gradient: &Gradient, moments: &mut Moments) -> Result<()> {
     match moments {
         Moments::Host { first, second } => {
-            let fused = Fused { rule: *rule, moments: Mutex::new((first, second)) };
-            var.inplace_op2(&gradient.contiguous()?, &fused)?;
+            let moments = Mutex::new((first.as_mut_slice(), second.as_mut_slice()));
+            match gradient {
+                Gradient::Rows(rows) => {
+                    let width = var.dim(1)?;
+                    let fused = Fused { rule: *rule, gradient: &rows.values, rows: Some((&rows.ids, width)), moments };
+                    var.inplace_op1(&fused)?;
+                }
+                Gradient::Dense(tensor) => with_elements(tensor, |gradient| {
+                    var.inplace_op1(&Fused { rule: *rule, gradient, rows: None, moments })
+                })?,
+            }
         }
-        Moments::Device { first, second } => composite(rule, var, gradient, first, second)?,
+        Moments::Device { first, second } => composite(rule, var, &gradient.dense()?, first, second)?,
     }
     Ok(())
 }
