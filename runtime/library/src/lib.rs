@@ -13,6 +13,7 @@ mod query;
 mod schema;
 mod sentence;
 mod source;
+mod student;
 mod text;
 mod writer;
 

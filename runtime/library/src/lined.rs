@@ -56,17 +56,6 @@ impl LinedText {
         }
     }
 
-    /// Appends another text as it is.
-    pub fn append(&mut self, other: &LinedText) {
-        let base = self.text.len();
-        for &(offset, line) in &other.marks {
-            if self.marks.last().is_none_or(|&(_, last)| last != line) {
-                self.marks.push((base + offset, line));
-            }
-        }
-        self.text.push_str(other.text());
-    }
-
     pub fn text(&self) -> &str {
         self.text.trim_end()
     }
