@@ -53,6 +53,11 @@ impl Teacher {
         Ok(Self { name: name.to_owned(), hash, model, tokenizer, device: device.clone() })
     }
 
+    /// The hash of its folder and of the settings that change its answers.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
     /// The key of this teacher's answers for rows of a head.
     ///
     /// # Errors

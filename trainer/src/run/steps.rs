@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::Runner;
 use super::ledger::Mark;
+use super::write_json;
 use crate::config::{Calibration, SetConfig, TeacherConfig, TeacherKind};
 use crate::data::{LabelMap, Row, RowFilter, read_rows};
 use crate::error::{Error, Result};
@@ -96,6 +97,17 @@ impl Runner<'_> {
         const FIT_ROWS: usize = 2000;
         let Some(path) = &teacher.fit else { return Ok(teacher.calibration) };
         let path = self.data(path);
+        // Kept, so that a training goes on after a new version of the program rounds the cosines otherwise.
+        let made_of = Fingerprint::new()
+            .with("teacher", loaded.hash())
+            .with("rows", hash_file(&path)?)
+            .with("seed", self.config.seed.to_string())
+            .hex();
+        let stored = self.output("labels").join(&teacher.name).join(format!("calibration-{made_of}.json"));
+        if stored.exists() {
+            let json = std::fs::read(&stored).map_err(|e| Error::io(&stored, "read", e))?;
+            return serde_json::from_slice(&json).map_err(|e| Error::model(stored.display(), e));
+        }
         let head = crate::config::HeadConfig::named("relevance");
         let labels = LabelMap::new("relevance", &head.labels()?, &Default::default())?;
         let rows = crate::data::limit(read_rows(&path, Some(&labels), &RowFilter::new())?, FIT_ROWS, self.config.seed);
@@ -116,6 +128,7 @@ impl Runner<'_> {
             fitted.offset,
             rows.len()
         ));
+        write_json(&stored, &fitted)?;
         Ok(fitted)
     }
 }
