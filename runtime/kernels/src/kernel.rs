@@ -12,7 +12,21 @@ use crate::scratch::Scratch;
 use crate::{encoder, scalar};
 
 /// Every kernel compiled for this architecture, slowest first.
-static ALL: &[&Ops] = &[&scalar::OPS];
+static ALL: &[&Ops] = &[
+    &scalar::OPS,
+    #[cfg(target_arch = "x86_64")]
+    &crate::x86::avx2::OPS,
+    #[cfg(target_arch = "x86_64")]
+    &crate::x86::avx_vnni::OPS,
+    #[cfg(target_arch = "x86_64")]
+    &crate::x86::avx512::OPS,
+    #[cfg(target_arch = "aarch64")]
+    &crate::aarch64::neon::OPS,
+    #[cfg(target_arch = "aarch64")]
+    &crate::aarch64::dotprod::OPS,
+    #[cfg(target_arch = "aarch64")]
+    &crate::aarch64::i8mm::OPS,
+];
 
 /// An implementation of all operations that this CPU can run. Having one is the proof that it can.
 ///
@@ -217,3 +231,6 @@ impl PartialEq for Kernel {
 }
 
 impl Eq for Kernel {}
+
+#[cfg(test)]
+mod tests;

@@ -44,6 +44,14 @@ mod scalar;
 mod scratch;
 mod simd;
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+#[cfg(test)]
+mod check;
+
 pub use error::{Error, ErrorKind};
 pub use kernel::Kernel;
 pub use layer::{Embeddings, EncoderLayer, MAX_HIDDEN, Table};

@@ -70,3 +70,6 @@ pub(crate) fn tanh<S: Simd>(s: S, x: S::F) -> S::F {
     let e = exp(s, s.add(x, x));
     s.sub(s.splat(1.0), s.div(s.splat(2.0), s.add(e, s.splat(1.0))))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,5 @@
+//! Kernels of aarch64.
+
+pub(crate) mod dotprod;
+pub(crate) mod i8mm;
+pub(crate) mod neon;

@@ -1,0 +1,230 @@
+use std::slice;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::gemm_i8::{Int8Tile, TILE_STRIDE};
+use crate::ops::Ops;
+use crate::scalar::{self, Scalar};
+use crate::simd::{LANES, Simd};
+
+#[test]
+fn every_kernel_of_this_cpu_passes_the_check() {
+    for kernel in Kernel::available() {
+        println!("checking {}", kernel.name());
+        check(kernel).unwrap_or_else(|e| panic!("{}: {e}", kernel.name()));
+    }
+}
+
+/// What a kernel built on `vpmaddubsw` does: unsigned activations, and sums of two products saturated to 16 bits.
+#[derive(Clone, Copy)]
+struct Saturating;
+
+impl Int8Tile for Saturating {
+    type Simd = Scalar;
+
+    const ROWS: usize = 1;
+    const PANELS: usize = 1;
+    const BYTES: usize = 1;
+    const SUBTRACT_SUMS: bool = true;
+
+    fn simd(self) -> Scalar {
+        Scalar
+    }
+
+    fn store_activations(self, x: [i32; LANES], to: &mut [u8]) {
+        Scalar.store_i8(x, 0x80, to.first_chunk_mut().unwrap());
+    }
+
+    unsafe fn tile<const R: usize>(
+        self,
+        a: *const u8,
+        a_stride: usize,
+        w: *const i8,
+        _w_stride: usize,
+        groups: usize,
+        out: *mut i32,
+    ) {
+        for r in 0..R {
+            // SAFETY: the tile's contract.
+            let (a, w, out) = unsafe {
+                (
+                    slice::from_raw_parts(a.add(r * a_stride), 4 * groups),
+                    slice::from_raw_parts(w, 64 * groups),
+                    slice::from_raw_parts_mut(out.add(r * TILE_STRIDE), LANES),
+                )
+            };
+            for (n, out) in out.iter_mut().enumerate() {
+                *out = 0;
+                for k in (0..4 * groups).step_by(2) {
+                    let product = |k: usize| i32::from(a[k]) * i32::from(w[(k / 4 * 16 + n) * 4 + k % 4]);
+                    *out += (product(k) + product(k + 1)).clamp(i32::from(i16::MIN), i32::from(i16::MAX));
+                }
+            }
+        }
+    }
+}
+
+crate::ops::ops!(
+    /// A wrong kernel.
+    SATURATING, name: "saturating", isa: "none", supported: || true, token: Saturating, make: Saturating
+);
+
+#[test]
+fn a_kernel_that_saturates_fails_the_check() {
+    let error = check(Kernel::of_test(&SATURATING)).unwrap_err();
+    assert!(error.contains("int8"), "{error}");
+}
+
+/// A kernel that differs from the definition in one operation.
+fn wrong(change: impl FnOnce(&mut Ops)) -> Kernel {
+    let mut ops = Ops { name: "wrong", ..scalar::OPS };
+    change(&mut ops);
+    Kernel::of_test(Box::leak(Box::new(ops)))
+}
+
+#[test]
+fn a_kernel_that_is_off_by_one_bit_fails_the_check() {
+    let norm = wrong(|ops| {
+        ops.add_norm = |call| {
+            let last = call.hidden.len() - 1;
+            let hidden: *mut f32 = &mut call.hidden[last];
+            // SAFETY: the scalar kernel runs everywhere; `hidden` outlives the call that borrowed it.
+            unsafe {
+                (scalar::OPS.add_norm)(call);
+                *hidden = f32::from_bits((*hidden).to_bits() ^ 1);
+            }
+        };
+    });
+    assert!(check(norm).unwrap_err().contains("layer of"));
+    let attention = wrong(|ops| {
+        ops.attention = |mut call| {
+            call.tokens = call.tokens.div_ceil(2);
+            // SAFETY: the scalar kernel runs everywhere.
+            unsafe { (scalar::OPS.attention)(call) };
+        };
+    });
+    assert!(check(attention).unwrap_err().contains("layer of"));
+    let head = wrong(|ops| {
+        ops.head = |mut call| {
+            call.tanh = !call.tanh;
+            // SAFETY: the scalar kernel runs everywhere.
+            unsafe { (scalar::OPS.head)(call) };
+        };
+    });
+    assert!(check(head).unwrap_err().contains("head"));
+    check(wrong(|_| ())).unwrap();
+}
+
+/// Largest difference between the scalar definition with f32 weights and the equations in f64, over the shapes of `LAYERS`
+/// and outputs of magnitude about 3. Measured: see the assertion's message in a failing run; f32 rounding over 140 tokens.
+const MAX_F32_ERROR: f64 = 5e-5;
+/// The same with int8 weights taken as exact, so what is left is the quantisation of the activations (1/254 of a row's largest
+/// value before each of the four linears).
+const MAX_INT8_ERROR: f64 = 0.15;
+
+#[test]
+fn the_definition_follows_the_equations() {
+    let mut random = Random::new(5);
+    let mut scratch = Scratch::new();
+    for (kind, bound) in [(Weights::F32, MAX_F32_ERROR), (Weights::F16, MAX_F32_ERROR), (Weights::I8, MAX_INT8_ERROR)] {
+        let mut worst = 0.0_f64;
+        for (hidden, heads, ffn) in LAYERS {
+            let layer = OwnedLayer::random(&mut random, hidden, heads, ffn, kind);
+            for tokens in [1, 5, 40, 140] {
+                let mut x = random.vector(tokens * hidden, 2.0);
+                let expected = reference::layer(&layer, &x.iter().map(|&x| f64::from(x)).collect::<Vec<_>>());
+                definition().encoder_layer(&layer.view(), &mut x, &[0, tokens as u32], &mut scratch).unwrap();
+                for (got, expected) in x.iter().zip(&expected) {
+                    worst = worst.max((f64::from(*got) - expected).abs());
+                }
+            }
+        }
+        println!("{kind:?}: largest error {worst:.2e}");
+        assert!(worst < bound, "{kind:?}: largest error {worst:.3e}, expected below {bound:e}");
+    }
+}
+
+#[test]
+fn not_a_number_does_no_harm() {
+    let mut random = Random::new(6);
+    for kernel in Kernel::available() {
+        for kind in [Weights::I8, Weights::F16, Weights::F32] {
+            let layer = OwnedLayer::random(&mut random, 52, 2, 100, kind);
+            for poison in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN_POSITIVE, 1e-42] {
+                let mut x = random.vector(20 * 52, 1.0);
+                x[5] = poison;
+                x[300..352].fill(poison);
+                kernel.encoder_layer(&layer.view(), &mut x, &[0, 20], &mut Scratch::new()).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_allocated_after_the_first_call() {
+    let mut random = Random::new(7);
+    let layer = OwnedLayer::random(&mut random, 96, 3, 192, Weights::I8);
+    let mut scratch = Scratch::new();
+    let starts = starts_of(&[100, 3, 50]);
+    let mut x = random.vector(153 * 96, 1.0);
+    Kernel::best().encoder_layer(&layer.view(), &mut x, &starts, &mut scratch).unwrap();
+    let bytes = scratch.bytes();
+    assert!(bytes > 0);
+    for lengths in [&[153][..], &[20, 10], &[100, 3, 50]] {
+        let starts = starts_of(lengths);
+        let tokens = lengths.iter().sum::<usize>();
+        if tokens <= 103 || lengths.len() == 3 {
+            Kernel::best().encoder_layer(&layer.view(), &mut x[..tokens * 96], &starts, &mut scratch).unwrap();
+            assert_eq!(scratch.bytes(), bytes);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn kernels_agree_on_any_batch(
+        seed in any::<u64>(),
+        lengths in prop::collection::vec(1_usize..50, 1..6),
+        heads in 1_usize..4,
+        size in 1_usize..40,
+        ffn in 1_usize..150,
+        kind in prop::sample::select(vec![Weights::I8, Weights::F16, Weights::F32]),
+    ) {
+        let mut random = Random::new(seed);
+        let hidden = heads * size;
+        let layer = OwnedLayer::random(&mut random, hidden, heads, ffn, kind);
+        let starts = starts_of(&lengths);
+        let input = random.vector(lengths.iter().sum::<usize>() * hidden, 3.0);
+        let mut expected = input.clone();
+        let mut scratch = Scratch::new();
+        definition().encoder_layer(&layer.view(), &mut expected, &starts, &mut scratch).unwrap();
+        for kernel in Kernel::available() {
+            let mut got = input.clone();
+            kernel.encoder_layer(&layer.view(), &mut got, &starts, &mut scratch).unwrap();
+            prop_assert_eq!(equal_bits(kernel.name(), &got, &expected), Ok(()));
+        }
+    }
+
+    #[test]
+    fn quantisation_is_within_half_a_step(
+        row in prop::collection::vec(-1e3_f32..1e3, 1..200),
+        exponent in -20_i32..20,
+    ) {
+        let row: Vec<f32> = row.iter().map(|x| x * 2_f32.powi(exponent)).collect();
+        let columns = row.len();
+        let mut output = vec![0; padded_inputs_i8(columns)];
+        let mut scales = [f32::NAN];
+        let call = crate::gemm_i8::Quantise {
+            input: &row, input_stride: columns, rows: 1, columns, output: &mut output, scales: &mut scales,
+        };
+        crate::gemm_i8::quantise(Scalar, call);
+        for (i, &q) in output.iter().enumerate() {
+            let x = row.get(i).copied().unwrap_or(0.0);
+            let error = (f32::from(q as i8) * scales[0] - x).abs();
+            prop_assert!(error <= scales[0] * 0.5001, "{x} became {} x {}", q as i8, scales[0]);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+use super::*;
+use crate::check::reference;
+use crate::scalar::Scalar;
+use crate::simd::LANES;
+
+/// Largest error of `f` against `exact` over `from..=to`, as `measure` sees it.
+fn worst(
+    f: impl Fn([f32; LANES]) -> [f32; LANES],
+    exact: impl Fn(f64) -> f64,
+    (from, to): (f32, f32),
+    measure: impl Fn(f64, f64, f64) -> f64,
+) -> f64 {
+    const STEPS: usize = 200_000;
+    let mut worst = 0.0_f64;
+    for i in (0..STEPS).step_by(LANES) {
+        let x: [f32; LANES] = std::array::from_fn(|l| from + (to - from) * ((i + l) as f32 / STEPS as f32));
+        for (x, y) in x.into_iter().zip(f(x)) {
+            worst = worst.max(measure(f64::from(x), f64::from(y), exact(f64::from(x))));
+        }
+    }
+    worst
+}
+
+#[test]
+fn exp_is_accurate() {
+    let relative = |x: f64, got: f64, exact: f64| ((got - exact) / exact).abs() / (2e-7 + 2e-8 * x.abs());
+    assert!(worst(|x| exp(Scalar, x), f64::exp, (-86.0, 20.0), relative) < 1.0);
+    assert_eq!(exp(Scalar, [0.0; LANES]), [1.0; LANES]);
+    let tiny = exp(Scalar, [f32::NEG_INFINITY; LANES])[0];
+    assert!(tiny.is_normal() && tiny < 5e-38);
+    assert_eq!(exp(Scalar, [f32::NAN; LANES])[0], tiny);
+}
+
+#[test]
+fn gelu_is_the_exact_one() {
+    let absolute = |_: f64, got: f64, exact: f64| (got - exact).abs();
+    let near = worst(|x| gelu(Scalar, x), reference::gelu, (-4.0, 4.0), absolute);
+    assert!(near < 1.0e-6, "{near:e}");
+    let scaled = |x: f64, got: f64, exact: f64| (got - exact).abs() / x.abs().max(1.0);
+    let wide = worst(|x| gelu(Scalar, x), reference::gelu, (-50.0, 50.0), scaled);
+    assert!(wide < 1.0e-6, "{wide:e}");
+    // erf = 2 gelu(x) / x - 1.
+    let erf = |x: f64, got: f64, exact: f64| if x.abs() < 0.1 { 0.0 } else { (2.0 * (got - exact) / x).abs() };
+    let erf = worst(|x| gelu(Scalar, x), reference::gelu, (-8.0, 8.0), erf);
+    assert!(erf < 1.0e-6, "{erf:e}");
+    println!("gelu: {near:.1e} within 4, {wide:.1e} x within 50, erf {erf:.1e}");
+    assert!(gelu(Scalar, [-1e30; LANES])[0].abs() < 1e-6);
+    assert_eq!(gelu(Scalar, [0.0; LANES])[0], 0.0);
+}
+
+#[test]
+fn tanh_is_accurate() {
+    let absolute = |_: f64, got: f64, exact: f64| (got - exact).abs();
+    let error = worst(|x| tanh(Scalar, x), f64::tanh, (-20.0, 20.0), absolute);
+    assert!(error < 3.0e-7, "{error:e}");
+}

@@ -1,0 +1,87 @@
+//! AVX-VNNI: `vpdpbusd` on 256 bits, for CPUs without AVX-512 (Intel since Alder Lake, AMD since Zen 5).
+
+use std::arch::x86_64::*;
+
+use super::avx2::Avx2;
+use crate::gemm_i8::{Int8Tile, TILE_STRIDE};
+use crate::simd::Simd;
+
+/// Proof that the CPU has AVX-VNNI, AVX2, FMA and F16C.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AvxVnni(Avx2);
+
+impl AvxVnni {
+    /// # Safety
+    /// The CPU has AVX-VNNI, AVX2, FMA and F16C.
+    #[inline(always)]
+    unsafe fn new() -> Self {
+        // SAFETY: the caller's contract.
+        Self(unsafe { Avx2::new() })
+    }
+}
+
+impl Int8Tile for AvxVnni {
+    type Simd = Avx2;
+
+    // 12 sums, two vectors of weights and a broadcast in 16 registers.
+    const ROWS: usize = 6;
+    const PANELS: usize = 1;
+    const BYTES: usize = 1;
+    const SUBTRACT_SUMS: bool = true;
+
+    #[inline(always)]
+    fn simd(self) -> Avx2 {
+        self.0
+    }
+
+    #[inline(always)]
+    fn store_activations(self, x: <Avx2 as Simd>::I, to: &mut [u8]) {
+        self.0.store_i8(x, 0x80, to.first_chunk_mut().expect("16 activations of a byte"));
+    }
+
+    #[inline(always)]
+    unsafe fn tile<const R: usize>(
+        self,
+        a: *const u8,
+        a_stride: usize,
+        w: *const i8,
+        _w_stride: usize,
+        groups: usize,
+        out: *mut i32,
+    ) {
+        // SAFETY: the token proves the features; `a` has R rows of 4 * groups bytes, `w` 64 * groups bytes, `out` R rows of
+        // TILE_STRIDE (the caller's contract), and nothing beyond is touched.
+        unsafe {
+            let mut acc = [[_mm256_setzero_si256(); 2]; R];
+            for group in 0..groups {
+                let w = w.add(64 * group);
+                let w = [_mm256_loadu_si256(w.cast()), _mm256_loadu_si256(w.add(32).cast())];
+                for (r, acc) in acc.iter_mut().enumerate() {
+                    let a = a.add(r * a_stride + 4 * group).cast::<i32>();
+                    let a = _mm256_set1_epi32(a.read_unaligned());
+                    for (acc, w) in acc.iter_mut().zip(w) {
+                        *acc = _mm256_dpbusd_avx_epi32(*acc, a, w);
+                    }
+                }
+            }
+            for (r, acc) in acc.iter().enumerate() {
+                let out = out.add(r * TILE_STRIDE);
+                _mm256_storeu_si256(out.cast(), acc[0]);
+                _mm256_storeu_si256(out.add(8).cast(), acc[1]);
+            }
+        }
+    }
+}
+
+fn supported() -> bool {
+    is_x86_feature_detected!("avxvnni")
+        && is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c")
+}
+
+crate::ops::ops!(
+    /// The operations with AVX-VNNI.
+    OPS, name: "avx-vnni", isa: "avx2,fma,f16c,avxvnni", supported: supported,
+    token: AvxVnni, make: AvxVnni::new(), features: "avx2,fma,f16c,avxvnni"
+);
