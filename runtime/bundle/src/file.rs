@@ -33,6 +33,11 @@ impl AtomicFile {
         Ok(AtomicFile { writer: Some(BufWriter::new(file)), temporary, destination: destination.into() })
     }
 
+    /// The temporary file, to be looked at before it gets its name; flush first.
+    pub fn temporary(&self) -> &Path {
+        &self.temporary
+    }
+
     /// Brings everything to the disk and gives the file its name.
     ///
     /// # Errors

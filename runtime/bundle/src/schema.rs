@@ -186,12 +186,14 @@ pub(crate) fn visit_tensors(
         }
     }
     visit("embeddings.type", "", Element::F32, &[a.types, a.hidden])?;
-    let norm = |norm: NormName, visit: &mut dyn FnMut(&str, &str, Element, &[usize]) -> Result<()>| {
+    // What puts prefix and suffix of a name together.
+    type Visit<'v> = dyn FnMut(&str, &str, Element, &[usize]) -> Result<()> + 'v;
+    let norm = |norm: NormName, visit: &mut Visit<'_>| {
         let prefix = norm.prefix();
         visit(&prefix, ".weight", Element::F32, &[a.hidden])?;
         visit(&prefix, ".bias", Element::F32, &[a.hidden])
     };
-    let linear = |linear: LinearName, visit: &mut dyn FnMut(&str, &str, Element, &[usize]) -> Result<()>| {
+    let linear = |linear: LinearName, visit: &mut Visit<'_>| {
         let prefix = linear.prefix();
         let (n, k) = linear.shape(a);
         visit(&prefix, ".weight", element, packed_shape(weights, n, k).dims())?;
