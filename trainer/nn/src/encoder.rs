@@ -9,7 +9,7 @@ use candle_core::{D, Device, Tensor};
 
 use crate::config::EncoderKind;
 use crate::head::value;
-use crate::ops::{self, AttentionSpec, DropoutKeys};
+use crate::ops::{self, AttentionSpec, DropoutKeys, LayerSpec, LayerTensors};
 use crate::parameters::{Parameter, Parameters, Source, Start, load_tensors};
 use crate::{Batch, EncoderConfig, Error, Mode, Result};
 
@@ -339,33 +339,32 @@ impl Encoder {
         first_only: bool,
         state: &mut LayerState,
     ) -> Result<Tensor> {
-        let eps = self.config.layer_norm_eps;
-        let dropout = self.config.hidden_dropout;
-        let spec =
-            AttentionSpec { heads: self.config.heads, lengths: batch.lengths.clone(), dropout: keys.next(self.config.attention_dropout) };
         let pair = |d: &Dense| (value(&d.weight, track), value(&d.bias, track));
-        let [q, k, v] = [pair(&layer.query), pair(&layer.key), pair(&layer.value)];
-        let (own, context) = if first_only {
-            let first = x.narrow(1, 0, 1)?.contiguous()?;
-            let bias = bias.map(|b| b.narrow(1, 0, 1)?.contiguous()).transpose()?;
-            let queries = ops::linear(&first, &q.0, &q.1)?;
-            let kv = ops::projections(x, &[(&k.0, &k.1), (&v.0, &v.1)])?;
-            let context = ops::attention(&queries, &kv, bias.as_ref(), &spec)?;
-            (first, context)
-        } else {
-            let qkv = ops::projections(x, &[(&q.0, &q.1), (&k.0, &k.1), (&v.0, &v.1)])?;
-            if capture.projections {
-                let part = |i: usize| qkv.narrow(2, i * self.config.hidden, self.config.hidden).map(Some);
-                (state.query, state.key, state.value) = (part(0)?, part(1)?, part(2)?);
-            }
-            (x.clone(), ops::self_attention(&qkv, bias, &spec)?)
+        let tensors = LayerTensors {
+            query: pair(&layer.query),
+            key: pair(&layer.key),
+            value: pair(&layer.value),
+            attention_output: pair(&layer.attention_output),
+            attention_norm: pair(&layer.attention_norm),
+            up: pair(&layer.up),
+            down: pair(&layer.down),
+            output_norm: pair(&layer.output_norm),
         };
-        let out = layer.attention_output.apply(&context, track)?;
-        let norm = pair(&layer.attention_norm);
-        let middle = ops::residual_layer_norm(&out, &own, &norm.0, &norm.1, eps, keys.next(dropout))?;
-        let up = pair(&layer.up);
-        let down = layer.down.apply(&ops::linear_gelu(&middle, &up.0, &up.1)?, track)?;
-        let norm = pair(&layer.output_norm);
-        ops::residual_layer_norm(&down, &middle, &norm.0, &norm.1, eps, keys.next(dropout))
+        let spec = LayerSpec {
+            attention: AttentionSpec {
+                heads: self.config.heads,
+                lengths: batch.lengths.clone(),
+                dropout: keys.next(self.config.attention_dropout),
+            },
+            attention_dropout: keys.next(self.config.hidden_dropout),
+            output_dropout: keys.next(self.config.hidden_dropout),
+            layer_norm_eps: self.config.layer_norm_eps,
+            first_only,
+        };
+        let (hidden, projections) = ops::encoder_layer(x, &tensors, bias, &spec, capture.projections)?;
+        if let Some([query, key, value]) = projections {
+            (state.query, state.key, state.value) = (Some(query), Some(key), Some(value));
+        }
+        Ok(hidden)
     }
 }

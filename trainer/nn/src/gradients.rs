@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Tensor, TensorId};
+use candle_core::{DType, Device, Shape, Tensor, TensorId};
 use rayon::prelude::*;
 
-use crate::ops::cpu::{BLOCK, fits, simd, with_elements};
+use crate::ops::cpu::{BLOCK, Buffer, fits, simd, with_elements};
 use crate::{Error, Parameters, Result};
 
 /// One parameter's gradient.
@@ -16,6 +16,8 @@ use crate::{Error, Parameters, Result};
 pub(crate) enum Gradient {
     /// Of the parameter's shape.
     Dense(Tensor),
+    /// The same in recycled memory of the CPU.
+    Host(Arc<Buffer>, Shape),
     /// Some rows of a table; all others are 0.
     Rows(Arc<Rows>),
 }
@@ -26,7 +28,7 @@ pub(crate) struct Rows {
     /// Which rows, ascending.
     pub(crate) ids: Vec<u32>,
     /// Their values, one after the other.
-    pub(crate) values: Vec<f32>,
+    pub(crate) values: Buffer,
     /// The table's shape.
     shape: (usize, usize),
 }
@@ -43,20 +45,19 @@ impl Rows {
 
     fn merged(&self, other: &Self, factor: f32) -> Self {
         let width = self.shape.1;
-        let (mut ids, mut values) = (Vec::new(), Vec::new());
-        let (mut i, mut j) = (0, 0);
+        let (mut ids, mut i, mut j) = (Vec::new(), 0, 0);
+        let mut values = Buffer::zeros((self.ids.len() + other.ids.len()) * width);
         while i < self.ids.len() || j < other.ids.len() {
             let mine = self.ids.get(i).copied().unwrap_or(u32::MAX);
             let theirs = other.ids.get(j).copied().unwrap_or(u32::MAX);
+            let row = &mut values[ids.len() * width..][..width];
             ids.push(mine.min(theirs));
-            let start = values.len();
-            values.resize(start + width, 0.0);
             if mine <= theirs {
-                simd::add_assign(&mut values[start..], &self.values[i * width..][..width]);
+                simd::add_assign(row, &self.values[i * width..][..width]);
                 i += 1;
             }
             if theirs <= mine {
-                values[start..].iter_mut().zip(&other.values[j * width..][..width]).for_each(|(v, x)| *v += x * factor);
+                row.iter_mut().zip(&other.values[j * width..][..width]).for_each(|(v, x)| *v += x * factor);
                 j += 1;
             }
         }
@@ -68,6 +69,7 @@ impl Gradient {
     pub(crate) fn dense(&self) -> Result<Tensor> {
         match self {
             Self::Dense(t) => Ok(t.clone()),
+            Self::Host(data, shape) => Ok(Tensor::from_slice(data, shape, &Device::Cpu)?),
             Self::Rows(rows) => rows.dense(),
         }
     }
@@ -76,6 +78,15 @@ impl Gradient {
     fn plus(self, other: &Self, factor: f64) -> Result<Self> {
         if let (Self::Rows(mine), Self::Rows(theirs)) = (&self, other) {
             return Ok(Self::Rows(Arc::new(mine.merged(theirs, factor as f32))));
+        }
+        if let (Self::Host(mine, shape), Self::Host(theirs, _)) = (&self, other) {
+            let mut sum = Buffer::stale(mine.len());
+            let factor = factor as f32;
+            sum.par_chunks_mut(BLOCK)
+                .zip(mine.par_chunks(BLOCK))
+                .zip(theirs.par_chunks(BLOCK))
+                .for_each(|((s, a), b)| s.iter_mut().zip(a).zip(b).for_each(|((s, a), b)| *s = a + b * factor));
+            return Ok(Self::Host(Arc::new(sum), shape.clone()));
         }
         let theirs = other.dense()?;
         let theirs = if factor == 1.0 { theirs } else { (theirs * factor)? };
@@ -86,6 +97,7 @@ impl Gradient {
         let sum = |x: &[f32]| x.par_chunks(BLOCK).map(simd::sum_of_squares).collect::<Vec<f64>>().iter().sum::<f64>();
         match self {
             Self::Rows(rows) => Ok(sum(&rows.values)),
+            Self::Host(data, _) => Ok(sum(data)),
             Self::Dense(t) if fits(&[t]) => Ok(with_elements(t, |x| Ok(sum(x)))?),
             Self::Dense(t) => Ok(f64::from(t.sqr()?.sum_all()?.to_dtype(DType::F32)?.to_scalar::<f32>()?)),
         }
@@ -136,12 +148,12 @@ fn put(parameter: &Tensor, gradient: Gradient) -> candle_core::Result<()> {
 }
 
 /// Adds to a parameter's gradient in the running [`backward`].
-pub(crate) fn deposit(parameter: &Tensor, values: Vec<f32>) -> candle_core::Result<()> {
-    put(parameter, Gradient::Dense(Tensor::from_vec(values, parameter.shape(), parameter.device())?))
+pub(crate) fn deposit(parameter: &Tensor, values: Buffer) -> candle_core::Result<()> {
+    put(parameter, Gradient::Host(Arc::new(values), parameter.shape().clone()))
 }
 
 /// Adds to some rows of a table's gradient; ids ascend.
-pub(crate) fn deposit_rows(parameter: &Tensor, ids: Vec<u32>, values: Vec<f32>) -> candle_core::Result<()> {
+pub(crate) fn deposit_rows(parameter: &Tensor, ids: Vec<u32>, values: Buffer) -> candle_core::Result<()> {
     put(parameter, Gradient::Rows(Arc::new(Rows { ids, values, shape: parameter.dims2()? })))
 }
 

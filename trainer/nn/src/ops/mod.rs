@@ -5,10 +5,11 @@
 
 pub mod composite;
 pub(crate) mod cpu;
-
-use std::sync::OnceLock;
+mod layer;
 
 use candle_core::Tensor;
+
+pub use layer::{LayerSpec, LayerTensors, encoder_layer};
 
 use crate::Result;
 use crate::random::combine;
@@ -125,7 +126,7 @@ fn fast_linear(x: &Tensor, layers: &[(&Tensor, &Tensor)], gelu: bool) -> Result<
     };
     let keep = tracked(&[x]) || layers.iter().any(|(w, b)| tracked(&[w, b]));
     let weights = layers.iter().map(|&(w, b)| (w.clone(), b.clone())).collect();
-    let op = cpu::linear::Linear { weights, gelu, keep, slope: OnceLock::new() };
+    let op = cpu::linear::Linear::new(weights, gelu, keep);
     Ok(Some(x.contiguous()?.apply_op2(first, op)?))
 }
 
@@ -239,7 +240,7 @@ fn attention_op(
     keep: bool,
 ) -> Result<cpu::attention::Attention> {
     let bias = bias.map(|b| cpu::with_elements(b, |b| Ok(b.to_vec()))).transpose()?;
-    Ok(cpu::attention::Attention { spec: spec.clone(), bias, hidden, queries, keys, keep, probabilities: OnceLock::new() })
+    Ok(cpu::attention::Attention::new(spec.clone(), bias, [hidden, queries, keys], keep))
 }
 
 /// Inverted dropout; `None` is the identity.

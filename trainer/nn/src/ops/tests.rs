@@ -274,3 +274,51 @@ fn candles_own_backward_says_what_to_do() {
     let error = loss.backward().unwrap_err().to_string();
     assert!(error.contains("attar_nn::backward"), "{error}");
 }
+
+#[test]
+fn the_fused_encoder_layer_matches_its_parts() {
+    let (hidden, inner, lengths) = (12, 20, vec![6, 4, 1]);
+    let mut operands = vec![normal(&[3, 6, hidden], 1, 1.0)];
+    for (i, (outputs, inputs)) in [(12, 12), (12, 12), (12, 12), (12, 12), (inner, 12), (12, inner)].into_iter().enumerate() {
+        operands.push(normal(&[outputs, inputs], 10 + i as u64, 0.3));
+        operands.push(normal(&[outputs], 20 + i as u64, 0.5));
+    }
+    for i in 0..4 {
+        operands.push(normal(&[hidden], 30 + i, 1.0));
+    }
+    let tensors = |t: &[Tensor]| {
+        let pair = |i: usize| (t[i].clone(), t[i + 1].clone());
+        LayerTensors {
+            query: pair(1),
+            key: pair(3),
+            value: pair(5),
+            attention_output: pair(7),
+            up: pair(9),
+            down: pair(11),
+            attention_norm: pair(13),
+            output_norm: pair(15),
+        }
+    };
+    let live: Vec<f32> = lengths.iter().flat_map(|&n| (0..6).map(move |i| f32::from(u8::from(i < n)))).collect();
+    let live = Tensor::from_vec(live, (3, 6, 1), &Device::Cpu).unwrap();
+    for (first_only, dropout) in [(false, None), (false, Some(DROPOUT)), (true, None), (true, Some(DROPOUT))] {
+        let spec = LayerSpec {
+            attention: AttentionSpec { heads: 3, lengths: lengths.clone(), dropout },
+            attention_dropout: dropout.map(|d| Dropout { key: d.key ^ 1, ..d }),
+            output_dropout: dropout.map(|d| Dropout { key: d.key ^ 2, ..d }),
+            layer_norm_eps: 1e-6,
+            first_only,
+        };
+        let weights = match first_only {
+            true => normal(&[3, 1, hidden], 4, 1.0),
+            false => normal(&[3, 6, hidden], 4, 1.0).broadcast_mul(&live).unwrap(),
+        };
+        check(
+            &format!("encoder layer, first_only {first_only}, {dropout:?}"),
+            &operands,
+            &weights,
+            &|t| Ok(encoder_layer(&t[0], &tensors(t), None, &spec, false)?.0),
+            &|t| Ok(layer::composed(&t[0], &tensors(t), None, &spec, false)?.0),
+        );
+    }
+}

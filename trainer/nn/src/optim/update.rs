@@ -187,6 +187,7 @@ pub(crate) fn apply(rule: &Rule, var: &Var, gradient: &Gradient, moments: &mut M
                     let fused = Fused { rule: *rule, gradient: &rows.values, rows: Some((&rows.ids, width)), moments };
                     var.inplace_op1(&fused)?;
                 }
+                Gradient::Host(data, _) => var.inplace_op1(&Fused { rule: *rule, gradient: data, rows: None, moments })?,
                 Gradient::Dense(tensor) => with_elements(tensor, |gradient| {
                     var.inplace_op1(&Fused { rule: *rule, gradient, rows: None, moments })
                 })?,

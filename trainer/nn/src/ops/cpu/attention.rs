@@ -7,24 +7,24 @@ use rayon::prelude::*;
 
 use super::matrix::{Matrix, multiply};
 use super::simd::{LANES, exp, lane_sum, multiversion};
-use super::{buffer, elements, with_elements};
+use super::{Buffer, elements, with_elements};
 use crate::ops::{AttentionSpec, Dropout, mask_bits};
 
 /// Attention over packed projections `[b, s, 3h]`, or over queries `[b, sq, h]` and packed keys and values `[b, s, 2h]`.
 pub(crate) struct Attention {
-    pub(crate) spec: AttentionSpec,
+    spec: AttentionSpec,
     /// The score bias `[heads, sq, s]`, without a gradient.
-    pub(crate) bias: Option<Vec<f32>>,
-    pub(crate) hidden: usize,
-    pub(crate) queries: usize,
-    pub(crate) keys: usize,
-    pub(crate) keep: bool,
+    bias: Option<Vec<f32>>,
+    hidden: usize,
+    queries: usize,
+    keys: usize,
+    keep: bool,
     /// The probabilities before dropout, `[b, heads, sq, padded keys]`.
-    pub(crate) probabilities: OnceLock<Vec<f32>>,
+    probabilities: OnceLock<Buffer>,
 }
 
 /// Where queries, keys and values lie.
-struct Operands<'a> {
+pub(crate) struct Operands<'a> {
     q: &'a [f32],
     q_stride: usize,
     kv: &'a [f32],
@@ -92,6 +92,10 @@ multiversion! {
 }
 
 impl Attention {
+    pub(crate) fn new(spec: AttentionSpec, bias: Option<Vec<f32>>, [hidden, queries, keys]: [usize; 3], keep: bool) -> Self {
+        Self { spec, bias, hidden, queries, keys, keep, probabilities: OnceLock::new() }
+    }
+
     fn depth(&self) -> usize {
         self.hidden / self.spec.heads
     }
@@ -110,10 +114,11 @@ impl Attention {
         if self.queries == self.keys { length } else { self.queries }
     }
 
-    fn forward(&self, operands: &Operands<'_>) -> Vec<f32> {
+    pub(crate) fn forward(&self, operands: &Operands<'_>) -> Buffer {
         let (heads, hidden, stride) = (self.spec.heads, self.hidden, self.stride());
         let batch = self.spec.lengths.len();
-        let mut context = buffer(batch * self.queries * hidden);
+        // Zeros where padding is skipped.
+        let mut context = Buffer::zeros(batch * self.queries * hidden);
         let plane = self.queries * stride;
         let run = |b: usize, context: &mut [f32], probabilities: &mut [f32], scratch: &mut Vec<f32>| {
             for head in 0..heads {
@@ -123,12 +128,12 @@ impl Attention {
         };
         let chunks = context.par_chunks_mut(self.queries * hidden).enumerate();
         if self.keep {
-            let mut all = buffer(batch * heads * plane);
+            let mut all = Buffer::stale(batch * heads * plane);
             chunks.zip(all.par_chunks_mut(heads * plane)).for_each_init(Vec::new, |scratch, ((b, c), p)| run(b, c, p, scratch));
             // Filled once: an operator runs forward once.
             let _ = self.probabilities.set(all);
         } else {
-            chunks.for_each_init(|| (buffer(plane), Vec::new()), |(p, scratch), (b, c)| run(b, c, p, scratch));
+            chunks.for_each_init(|| (vec![0.0; plane], Vec::new()), |(p, scratch), (b, c)| run(b, c, p, scratch));
         }
         context
     }
@@ -219,42 +224,58 @@ multiversion! {
     }
 }
 
+impl Attention {
+    pub(crate) fn packed<'a>(&self, qkv: &'a [f32]) -> Operands<'a> {
+        let stride = 3 * self.hidden;
+        Operands { q: qkv, q_stride: stride, kv: qkv, kv_stride: stride, k_offset: self.hidden }
+    }
+
+    pub(crate) fn apart<'a>(&self, q: &'a [f32], kv: &'a [f32]) -> Operands<'a> {
+        Operands { q, q_stride: self.hidden, kv, kv_stride: 2 * self.hidden, k_offset: 0 }
+    }
+
+    /// The gradient of packed operands.
+    pub(crate) fn backward_packed(&self, qkv: &[f32], dc: &[f32]) -> Result<Buffer> {
+        let (p, operands) = (self.kept()?, self.packed(qkv));
+        let per_sequence = self.spec.heads * self.queries * self.stride();
+        // Zeros: the rows of padding are not visited.
+        let mut d = Buffer::zeros(qkv.len());
+        d.par_chunks_mut(self.keys * 3 * self.hidden).enumerate().for_each_init(Default::default, |scratch, (b, dkv)| {
+            let p = &p[b * per_sequence..(b + 1) * per_sequence];
+            self.backward_sequence(&operands, p, b, dc, &mut Gradients { dq: None, dkv }, scratch);
+        });
+        Ok(d)
+    }
+
+    /// The gradients of queries, and of packed keys and values.
+    pub(crate) fn backward_apart(&self, q: &[f32], kv: &[f32], dc: &[f32]) -> Result<(Buffer, Buffer)> {
+        let (p, operands) = (self.kept()?, self.apart(q, kv));
+        let per_sequence = self.spec.heads * self.queries * self.stride();
+        let (mut dq, mut dkv) = (Buffer::zeros(q.len()), Buffer::zeros(kv.len()));
+        dq.par_chunks_mut(self.queries * self.hidden)
+            .zip(dkv.par_chunks_mut(self.keys * 2 * self.hidden))
+            .enumerate()
+            .for_each_init(Default::default, |scratch, (b, (dq, dkv))| {
+                let p = &p[b * per_sequence..(b + 1) * per_sequence];
+                self.backward_sequence(&operands, p, b, dc, &mut Gradients { dq: Some(dq), dkv }, scratch);
+            });
+        Ok((dq, dkv))
+    }
+}
+
 impl CustomOp1 for Attention {
     fn name(&self) -> &'static str {
         "self-attention"
     }
 
     fn cpu_fwd(&self, qkv: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok((CpuStorage::F32(self.forward(&self.packed(elements(qkv, layout)?))), self.shape()))
+        let context = self.forward(&self.packed(elements(qkv, layout)?));
+        Ok((CpuStorage::F32(context.into_vec()), self.shape()))
     }
 
     fn bwd(&self, qkv: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let p = self.kept()?;
-        let per_sequence = self.spec.heads * self.queries * self.stride();
-        // Zeros: the rows of padding are not visited.
-        let mut d = vec![0.0; qkv.elem_count()];
-        with_elements(qkv, |qkv| {
-            let operands = self.packed(qkv);
-            with_elements(gradient, |dc| {
-                d.par_chunks_mut(self.keys * 3 * self.hidden).enumerate().for_each_init(Default::default, |scratch, (b, dkv)| {
-                    let p = &p[b * per_sequence..(b + 1) * per_sequence];
-                    self.backward_sequence(&operands, p, b, dc, &mut Gradients { dq: None, dkv }, scratch);
-                });
-                Ok(())
-            })
-        })?;
-        Ok(Some(Tensor::from_vec(d, qkv.shape(), qkv.device())?))
-    }
-}
-
-impl Attention {
-    fn packed<'a>(&self, qkv: &'a [f32]) -> Operands<'a> {
-        let stride = 3 * self.hidden;
-        Operands { q: qkv, q_stride: stride, kv: qkv, kv_stride: stride, k_offset: self.hidden }
-    }
-
-    fn apart<'a>(&self, q: &'a [f32], kv: &'a [f32]) -> Operands<'a> {
-        Operands { q, q_stride: self.hidden, kv, kv_stride: 2 * self.hidden, k_offset: 0 }
+        let d = with_elements(qkv, |x| with_elements(gradient, |dc| self.backward_packed(x, dc)))?;
+        Ok(Some(Tensor::from_vec(d.into_vec(), qkv.shape(), qkv.device())?))
     }
 }
 
@@ -264,28 +285,13 @@ impl CustomOp2 for Attention {
     }
 
     fn cpu_fwd(&self, q: &CpuStorage, ql: &Layout, kv: &CpuStorage, kl: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok((CpuStorage::F32(self.forward(&self.apart(elements(q, ql)?, elements(kv, kl)?))), self.shape()))
+        let context = self.forward(&self.apart(elements(q, ql)?, elements(kv, kl)?));
+        Ok((CpuStorage::F32(context.into_vec()), self.shape()))
     }
 
     fn bwd(&self, q: &Tensor, kv: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let p = self.kept()?;
-        let per_sequence = self.spec.heads * self.queries * self.stride();
-        let (mut dq, mut dkv) = (vec![0.0; q.elem_count()], vec![0.0; kv.elem_count()]);
-        with_elements(q, |q| {
-            with_elements(kv, |kv| {
-                let operands = self.apart(q, kv);
-                with_elements(gradient, |dc| {
-                    dq.par_chunks_mut(self.queries * self.hidden)
-                        .zip(dkv.par_chunks_mut(self.keys * 2 * self.hidden))
-                        .enumerate()
-                        .for_each_init(Default::default, |scratch, (b, (dq, dkv))| {
-                            let p = &p[b * per_sequence..(b + 1) * per_sequence];
-                            self.backward_sequence(&operands, p, b, dc, &mut Gradients { dq: Some(dq), dkv }, scratch);
-                        });
-                    Ok(())
-                })
-            })
-        })?;
-        Ok((Some(Tensor::from_vec(dq, q.shape(), q.device())?), Some(Tensor::from_vec(dkv, kv.shape(), kv.device())?)))
+        let (dq, dkv) = with_elements(q, |q| with_elements(kv, |kv| with_elements(gradient, |dc| self.backward_apart(q, kv, dc))))?;
+        let tensor = |d: Buffer, like: &Tensor| Tensor::from_vec(d.into_vec(), like.shape(), like.device());
+        Ok((Some(tensor(dq, q)?), Some(tensor(dkv, kv)?)))
     }
 }

@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::{buffer, elements, simd, with_elements};
+use super::{Buffer, elements, simd, with_elements};
 use crate::gradients::{deposit, deposit_rows};
 
 /// `word[id] + position[first + i] + types[type]`.
@@ -28,11 +28,11 @@ impl Embeddings {
     }
 
     /// Adds up the rows of `gradient` that share an id. Ids come out sorted, so that the order of the sums is fixed.
-    fn gather_rows(ids: &[u32], gradient: &[f32], width: usize) -> (Vec<u32>, Vec<f32>) {
+    fn gather_rows(ids: &[u32], gradient: &[f32], width: usize) -> (Vec<u32>, Buffer) {
         let mut order: Vec<u32> = (0..ids.len() as u32).collect();
         order.sort_by_key(|&t| (ids[t as usize], t));
         let groups: Vec<&[u32]> = order.chunk_by(|&a, &b| ids[a as usize] == ids[b as usize]).collect();
-        let mut rows = vec![0.0; groups.len() * width];
+        let mut rows = Buffer::zeros(groups.len() * width);
         rows.par_chunks_mut(width).zip(&groups).for_each(|(row, tokens)| {
             for &t in *tokens {
                 simd::add_assign(row, &gradient[t as usize * width..][..width]);
@@ -54,7 +54,7 @@ impl CustomOp2 for Embeddings {
             candle_core::bail!("{} tokens are more than the position table holds", self.seq);
         }
         let (word, position) = (elements(word, wl)?, elements(position, pl)?);
-        let mut out = buffer(self.ids.len() * width);
+        let mut out = Buffer::stale(self.ids.len() * width);
         out.par_chunks_mut(width).enumerate().for_each(|(t, row)| {
             row.copy_from_slice(&word[self.ids[t] as usize * width..][..width]);
             simd::add_assign(row, &position[(self.first_position + t % self.seq) * width..][..width]);
@@ -68,7 +68,7 @@ impl CustomOp2 for Embeddings {
                 Ok(())
             })?;
         }
-        Ok((CpuStorage::F32(out), (self.ids.len() / self.seq, self.seq, width).into()))
+        Ok((CpuStorage::F32(out.into_vec()), (self.ids.len() / self.seq, self.seq, width).into()))
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
@@ -79,7 +79,7 @@ impl CustomOp2 for Embeddings {
                 deposit_rows(&self.word, ids, rows)?;
             }
             if self.position.is_variable() {
-                let mut d = vec![0.0; self.position.elem_count()];
+                let mut d = Buffer::zeros(self.position.elem_count());
                 d[self.first_position * width..]
                     .par_chunks_mut(width)
                     .take(self.seq)
@@ -89,7 +89,7 @@ impl CustomOp2 for Embeddings {
             }
             if let Some((table, types)) = self.types.as_ref().filter(|(table, _)| table.is_variable()) {
                 let (ids, rows) = Self::gather_rows(types, g, width);
-                let mut d = vec![0.0; table.elem_count()];
+                let mut d = Buffer::zeros(table.elem_count());
                 for (id, row) in ids.iter().zip(rows.chunks_exact(width)) {
                     d[*id as usize * width..][..width].copy_from_slice(row);
                 }

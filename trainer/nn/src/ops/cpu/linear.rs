@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::matrix::{self, Matrix};
-use super::{buffer, column_sums, elements, rows_and_width, simd, with_elements};
+use super::{BLOCK, Buffer, column_sums, elements, simd, with_elements};
 use crate::gradients::deposit;
 
 /// Rows of one task. More waste less on packing the weights anew, fewer share out better and keep a block in the cache.
@@ -18,22 +18,36 @@ const GRADIENT_PARTS: usize = 4;
 /// `x [w₀; w₁; ..]ᵀ + [b₀; b₁; ..]`, then GELU where asked. The first weight is also an operand, so that the graph reaches
 /// the parameters even where x has none.
 pub(crate) struct Linear {
-    pub(crate) weights: Vec<(Tensor, Tensor)>,
-    pub(crate) gelu: bool,
+    weights: Vec<(Tensor, Tensor)>,
+    gelu: bool,
     /// Whether a backward pass may follow.
-    pub(crate) keep: bool,
+    keep: bool,
     /// GELU's slope at each output, kept for the backward pass.
-    pub(crate) slope: OnceLock<Vec<f32>>,
+    slope: OnceLock<Buffer>,
 }
 
 impl Linear {
+    /// At least one weight `[n, k]` and bias `[n]`; GELU only of one.
+    pub(crate) fn new(weights: Vec<(Tensor, Tensor)>, gelu: bool, keep: bool) -> Self {
+        Self { weights, gelu, keep, slope: OnceLock::new() }
+    }
+
+    fn inputs(&self) -> Result<usize> {
+        match self.weights.first() {
+            Some((w, _)) => w.dim(1),
+            None => candle_core::bail!("linear without a weight"),
+        }
+    }
+
     fn outputs(&self) -> Result<usize> {
         self.weights.iter().map(|(w, _)| w.dim(0)).sum()
     }
 
-    fn forward(&self, x: &[f32], inputs: usize, total: usize) -> Result<Vec<f32>> {
+    /// `x` has rows of the weights' inputs.
+    pub(crate) fn forward(&self, x: &[f32]) -> Result<Buffer> {
+        let (inputs, total) = (self.inputs()?, self.outputs()?);
         let rows = x.len() / inputs;
-        let mut y = buffer(rows * total);
+        let mut y = Buffer::stale(rows * total);
         let mut offset = 0;
         for (weight, bias) in &self.weights {
             let n = weight.dim(0)?;
@@ -46,7 +60,7 @@ impl Linear {
                     };
                     let pairs = y.par_chunks_mut(ROWS * total).zip(x.par_chunks(ROWS * inputs));
                     if self.gelu && self.keep {
-                        let mut slope = buffer(rows * total);
+                        let mut slope = Buffer::stale(rows * total);
                         pairs.zip(slope.par_chunks_mut(ROWS * total)).for_each(|((y, x), slope)| {
                             product(x, y);
                             simd::bias_gelu_slope(y, b, slope);
@@ -61,7 +75,7 @@ impl Linear {
                     } else {
                         pairs.for_each(|(y, x)| {
                             product(x, y);
-                            add_bias_at(y, offset, total, b);
+                            simd::add_bias(&mut y[offset..], total, b);
                         });
                     }
                     Ok(())
@@ -72,33 +86,49 @@ impl Linear {
         Ok(y)
     }
 
+    /// Hands over the parameters' gradients; writes x's to `dx`, or adds it where `accumulate`.
+    pub(crate) fn backward(&self, x: &[f32], dy: &[f32], dx: Option<&mut [f32]>, accumulate: bool) -> Result<()> {
+        let scaled = self.slope.get().map(|slope| {
+            let mut out = Buffer::stale(dy.len());
+            out.par_chunks_mut(BLOCK)
+                .zip(dy.par_chunks(BLOCK))
+                .zip(slope.par_chunks(BLOCK))
+                .for_each(|((out, dy), s)| simd::multiply(out, dy, s));
+            out
+        });
+        let dy = scaled.as_deref().unwrap_or(dy);
+        self.parameter_gradients(x, dy)?;
+        dx.map_or(Ok(()), |dx| self.input_gradient(dy, dx, accumulate))
+    }
+
     /// `Σ dy_i w_i`, blocks of rows in parallel.
-    fn input_gradient(&self, dy: &[f32], inputs: usize, total: usize) -> Result<Vec<f32>> {
-        let mut dx = buffer(dy.len() / total * inputs);
+    fn input_gradient(&self, dy: &[f32], dx: &mut [f32], accumulate: bool) -> Result<()> {
+        let (inputs, total) = (self.inputs()?, self.outputs()?);
         let mut offset = 0;
         for (weight, _) in &self.weights {
             let n = weight.dim(0)?;
             with_elements(weight, |w| {
                 dx.par_chunks_mut(ROWS * inputs).zip(dy.par_chunks(ROWS * total)).for_each(|(dx, dy)| {
                     let a = Matrix::new(&dy[offset..], dx.len() / inputs, n, total);
-                    matrix::multiply(dx, inputs, offset > 0, 1.0, a, Matrix::new(w, n, inputs, inputs));
+                    matrix::multiply(dx, inputs, accumulate || offset > 0, 1.0, a, Matrix::new(w, n, inputs, inputs));
                 });
                 Ok(())
             })?;
             offset += n;
         }
-        Ok(dx)
+        Ok(())
     }
 
     /// `dyᵀ x` and the column sums of dy, to where parameters' gradients go.
-    fn parameter_gradients(&self, x: &[f32], dy: &[f32], inputs: usize, total: usize) -> Result<()> {
+    fn parameter_gradients(&self, x: &[f32], dy: &[f32]) -> Result<()> {
+        let (inputs, total) = (self.inputs()?, self.outputs()?);
         let rows = x.len() / inputs;
         let sums = column_sums(dy, total);
         let mut offset = 0;
         for (weight, bias) in &self.weights {
             let n = weight.dim(0)?;
             if weight.is_variable() {
-                let mut dw = buffer(n * inputs);
+                let mut dw = Buffer::stale(n * inputs);
                 let part = n.div_ceil(GRADIENT_PARTS).next_multiple_of(16);
                 dw.par_chunks_mut(part * inputs).enumerate().for_each(|(i, dw)| {
                     let a = Matrix::new(&dy[offset + i * part..], rows, dw.len() / inputs, total).t();
@@ -107,17 +137,14 @@ impl Linear {
                 deposit(weight, dw)?;
             }
             if bias.is_variable() {
-                deposit(bias, sums[offset..offset + n].to_vec())?;
+                let mut db = Buffer::stale(n);
+                db.copy_from_slice(&sums[offset..offset + n]);
+                deposit(bias, db)?;
             }
             offset += n;
         }
         Ok(())
     }
-}
-
-fn add_bias_at(y: &mut [f32], offset: usize, total: usize, bias: &[f32]) {
-    // The last row ends at the end of the slice: shift the view, not the rows.
-    simd::add_bias(&mut y[offset..], total, bias);
 }
 
 impl CustomOp2 for Linear {
@@ -126,36 +153,18 @@ impl CustomOp2 for Linear {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (_, inputs) = rows_and_width(xl)?;
-        let total = self.outputs()?;
-        let y = self.forward(elements(x, xl)?, inputs, total)?;
+        let y = self.forward(elements(x, xl)?)?.into_vec();
         let mut dims = xl.dims().to_vec();
         if let Some(last) = dims.last_mut() {
-            *last = total;
+            *last = self.outputs()?;
         }
         Ok((CpuStorage::F32(y), dims.into()))
     }
 
-    fn bwd(&self, x: &Tensor, _: &Tensor, result: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let inputs = x.dim(candle_core::D::Minus1)?;
-        let total = result.dim(candle_core::D::Minus1)?;
-        let scaled = match self.slope.get() {
-            None => None,
-            Some(slope) => Some(with_elements(gradient, |g| {
-                let mut out = buffer(g.len());
-                out.par_chunks_mut(super::BLOCK)
-                    .zip(g.par_chunks(super::BLOCK))
-                    .zip(slope.par_chunks(super::BLOCK))
-                    .for_each(|((out, g), s)| simd::multiply(out, g, s));
-                Ok(out)
-            })?),
-        };
-        let dx = with_elements(gradient, |g| {
-            let dy = scaled.as_deref().unwrap_or(g);
-            with_elements(x, |x| self.parameter_gradients(x, dy, inputs, total))?;
-            if x.track_op() { Ok(Some(self.input_gradient(dy, inputs, total)?)) } else { Ok(None) }
-        })?;
-        let dx = dx.map(|dx| Tensor::from_vec(dx, x.shape(), x.device())).transpose()?;
+    fn bwd(&self, x: &Tensor, _: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let mut dx = x.track_op().then(|| Buffer::stale(x.elem_count()));
+        with_elements(gradient, |dy| with_elements(x, |x| self.backward(x, dy, dx.as_deref_mut(), false)))?;
+        let dx = dx.map(|dx| Tensor::from_vec(dx.into_vec(), x.shape(), x.device())).transpose()?;
         Ok((dx, None))
     }
 }

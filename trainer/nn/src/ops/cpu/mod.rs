@@ -5,7 +5,9 @@
 //! a fixed size and added in order, so that results do not depend on the number of threads.
 
 pub(crate) mod attention;
+pub(crate) mod buffer;
 pub(crate) mod embedding;
+pub(crate) mod layer;
 pub(crate) mod linear;
 pub(crate) mod matrix;
 pub(crate) mod norm;
@@ -13,6 +15,8 @@ pub(crate) mod simd;
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Storage, Tensor};
 use rayon::prelude::*;
+
+pub(crate) use buffer::Buffer;
 
 use crate::ops::Dropout;
 
@@ -50,19 +54,6 @@ pub(crate) fn with_elements<T>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result
     f(elements(storage, layout)?)
 }
 
-/// A buffer to be overwritten.
-pub(crate) fn buffer(count: usize) -> Vec<f32> {
-    vec![0.0; count]
-}
-
-/// The last dimension, and the product of the others.
-pub(crate) fn rows_and_width(layout: &Layout) -> Result<(usize, usize)> {
-    match layout.dims().split_last() {
-        Some((&width, rest)) if width > 0 => Ok((rest.iter().product(), width)),
-        _ => candle_core::bail!("fast CPU operator: shape {:?} has no elements in its last dimension", layout.dims()),
-    }
-}
-
 /// The sum of each column of `rows`, in blocks of [`SUM_ROWS`].
 pub(crate) fn column_sums(rows: &[f32], width: usize) -> Vec<f32> {
     let partial: Vec<Vec<f32>> = rows
@@ -90,8 +81,8 @@ pub(crate) fn add_partial(partial: Vec<Vec<f32>>, width: usize) -> Vec<f32> {
 pub(crate) struct DropoutOp(pub(crate) Dropout);
 
 impl DropoutOp {
-    fn apply(&self, x: &[f32]) -> Vec<f32> {
-        let mut out = buffer(x.len());
+    fn apply(&self, x: &[f32]) -> Buffer {
+        let mut out = Buffer::stale(x.len());
         out.par_chunks_mut(BLOCK)
             .zip(x.par_chunks(BLOCK))
             .enumerate()
@@ -106,11 +97,11 @@ impl CustomOp1 for DropoutOp {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok((CpuStorage::F32(self.apply(elements(storage, layout)?)), layout.shape().clone()))
+        Ok((CpuStorage::F32(self.apply(elements(storage, layout)?).into_vec()), layout.shape().clone()))
     }
 
     fn bwd(&self, _: &Tensor, result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let data = with_elements(gradient, |g| Ok(self.apply(g)))?;
-        Ok(Some(Tensor::from_vec(data, result.shape(), gradient.device())?))
+        Ok(Some(Tensor::from_vec(data.into_vec(), result.shape(), gradient.device())?))
     }
 }

@@ -6,16 +6,16 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tenso
 use rayon::prelude::*;
 
 use super::simd::{self, lane_sum, multiversion};
-use super::{SUM_ROWS, add_partial, buffer, elements, rows_and_width, with_elements};
+use super::{Buffer, SUM_ROWS, add_partial, elements, with_elements};
 use crate::gradients::deposit;
 use crate::ops::{Dropout, mask_bits};
 
 /// What the backward pass needs.
 struct Saved {
     /// The rows before weight and bias: mean 0, variance 1.
-    normed: Vec<f32>,
+    normed: Buffer,
     /// One over the standard deviation of each row.
-    inverse: Vec<f32>,
+    inverse: Buffer,
 }
 
 /// `LayerNorm(dropout(x) + residual)`. The weight is an operand so that the graph reaches the parameters.
@@ -112,9 +112,10 @@ impl LayerNorm {
         Self { weight: weight.clone(), bias: bias.clone(), eps: eps as f32, dropout, keep, saved: OnceLock::new() }
     }
 
-    fn forward(&self, x: &[f32], residual: Option<&[f32]>, rows: usize, width: usize) -> Result<Vec<f32>> {
-        let mut y = buffer(rows * width);
-        let (mut normed, mut inverse) = (buffer(rows * width), buffer(rows));
+    pub(crate) fn forward(&self, x: &[f32], residual: Option<&[f32]>) -> Result<Buffer> {
+        let width = self.weight.elem_count();
+        let mut y = Buffer::stale(x.len());
+        let (mut normed, mut inverse) = (Buffer::stale(x.len()), Buffer::stale(x.len() / width));
         let block = SUM_ROWS * width;
         with_elements(&self.weight, |weight| {
             with_elements(&self.bias, |bias| {
@@ -134,41 +135,45 @@ impl LayerNorm {
         Ok(y)
     }
 
-    /// The gradients of x and of the sum (the residual's).
-    fn backward(&self, gradient: &Tensor) -> Result<(Tensor, Tensor)> {
+    /// The gradients of the sum under the norm (the residual's) and, where it differs, of x.
+    pub(crate) fn backward(&self, dy: &[f32]) -> Result<(Buffer, Option<Buffer>)> {
         let Some(saved) = self.saved.get() else {
             candle_core::bail!("layer norm: the forward pass kept nothing for a backward pass");
         };
         let width = self.weight.elem_count();
         let block = SUM_ROWS * width;
-        let mut ds = buffer(saved.normed.len());
+        let mut ds = Buffer::stale(saved.normed.len());
         let partial: Vec<Vec<f32>> = with_elements(&self.weight, |weight| {
-            with_elements(gradient, |dy| {
-                let inputs = dy.par_chunks(block).zip(saved.normed.par_chunks(block)).zip(saved.inverse.par_chunks(SUM_ROWS));
-                Ok(ds
-                    .par_chunks_mut(block)
-                    .zip(inputs)
-                    .map(|(ds, ((dy, normed), inverse))| backward_block(BackBlock { dy, normed, inverse, ds }, weight))
-                    .collect())
-            })
+            let inputs = dy.par_chunks(block).zip(saved.normed.par_chunks(block)).zip(saved.inverse.par_chunks(SUM_ROWS));
+            Ok(ds
+                .par_chunks_mut(block)
+                .zip(inputs)
+                .map(|(ds, ((dy, normed), inverse))| backward_block(BackBlock { dy, normed, inverse, ds }, weight))
+                .collect())
         })?;
-        let mut sums = add_partial(partial, 2 * width);
-        let db = sums.split_off(width);
-        if self.weight.is_variable() {
-            deposit(&self.weight, sums)?;
-        }
-        if self.bias.is_variable() {
-            deposit(&self.bias, db)?;
+        let sums = add_partial(partial, 2 * width);
+        for (parameter, sums) in [&self.weight, &self.bias].into_iter().zip(sums.chunks_exact(width)) {
+            if parameter.is_variable() {
+                let mut gradient = Buffer::stale(width);
+                gradient.copy_from_slice(sums);
+                deposit(parameter, gradient)?;
+            }
         }
         let dx = self.dropout.map(|dropout| {
-            let mut dx = buffer(ds.len());
+            let mut dx = Buffer::stale(ds.len());
             dx.par_chunks_mut(block)
                 .zip(ds.par_chunks(block))
                 .enumerate()
                 .for_each(|(i, (dx, ds))| simd::drop_elements(dx, ds, dropout, i * block));
             dx
         });
-        let tensor = |data| Tensor::from_vec(data, gradient.shape(), gradient.device());
+        Ok((ds, dx))
+    }
+
+    /// The gradients of x and of the residual as tensors.
+    fn backward_tensors(&self, gradient: &Tensor) -> Result<(Tensor, Tensor)> {
+        let (ds, dx) = with_elements(gradient, |dy| self.backward(dy))?;
+        let tensor = |data: Buffer| Tensor::from_vec(data.into_vec(), gradient.shape(), gradient.device());
         let ds = tensor(ds)?;
         let dx = dx.map(tensor).transpose()?.unwrap_or_else(|| ds.clone());
         Ok((dx, ds))
@@ -181,12 +186,11 @@ impl CustomOp2 for LayerNorm {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (rows, width) = rows_and_width(xl)?;
-        Ok((CpuStorage::F32(self.forward(elements(x, xl)?, None, rows, width)?), xl.shape().clone()))
+        Ok((CpuStorage::F32(self.forward(elements(x, xl)?, None)?.into_vec()), xl.shape().clone()))
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (dx, _) = self.backward(gradient)?;
+        let (dx, _) = self.backward_tensors(gradient)?;
         Ok((x.track_op().then_some(dx), None))
     }
 }
@@ -205,9 +209,8 @@ impl CustomOp3 for LayerNorm {
         _: &CpuStorage,
         _: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (rows, width) = rows_and_width(xl)?;
-        let y = self.forward(elements(x, xl)?, Some(elements(residual, rl)?), rows, width)?;
-        Ok((CpuStorage::F32(y), xl.shape().clone()))
+        let y = self.forward(elements(x, xl)?, Some(elements(residual, rl)?))?;
+        Ok((CpuStorage::F32(y.into_vec()), xl.shape().clone()))
     }
 
     fn bwd(
@@ -218,7 +221,7 @@ impl CustomOp3 for LayerNorm {
         _: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (dx, ds) = self.backward(gradient)?;
+        let (dx, ds) = self.backward_tensors(gradient)?;
         Ok((x.track_op().then_some(dx), residual.track_op().then_some(ds), None))
     }
 }
