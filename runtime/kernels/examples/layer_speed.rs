@@ -106,7 +106,9 @@ fn main() {
         .collect();
     let mut scratch = Scratch::new();
     let scalar = Kernel::by_name("scalar").unwrap();
-    println!("{kind}: {LAYERS} x {HIDDEN}, {HEADS} heads, {FFN}; one thread; median (smallest) ms, GMAC/s of the smallest");
+    println!(
+        "{kind}: {LAYERS} x {HIDDEN}, {HEADS} heads, {FFN}; one thread; median (smallest) ms, GMAC/s of the smallest"
+    );
     for (batch, tokens) in [(1, 16), (1, 32), (1, 64), (1, 128), (1, 256), (16, 128)] {
         let starts: Vec<u32> = (0..=batch).map(|i| (i * tokens) as u32).collect();
         let input = random.vector(batch * tokens * HIDDEN, 1.0);

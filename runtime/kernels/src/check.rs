@@ -277,7 +277,8 @@ fn check_linears(kernel: Kernel) -> Result<(), String> {
 }
 
 /// Hidden, heads, intermediate: aligned, MiniLM's head size, sizes that divide nothing, and the smallest.
-pub(crate) const LAYERS: [(usize, usize, usize); 5] = [(64, 2, 128), (96, 3, 192), (52, 2, 100), (60, 5, 33), (1, 1, 1)];
+pub(crate) const LAYERS: [(usize, usize, usize); 5] =
+    [(64, 2, 128), (96, 3, 192), (52, 2, 100), (60, 5, 33), (1, 1, 1)];
 const BATCHES: [&[usize]; 6] = [&[1], &[7], &[1, 1, 1], &[33, 2, 16, 17], &[140], &[60, 60, 60, 3]];
 
 fn check_layers(kernel: Kernel) -> Result<(), String> {

@@ -102,9 +102,8 @@ fn parts_that_do_not_fit_each_other_are_rejected() {
     let up = Packed::random(&mut random, 8, 4, Weights::F16);
     let down = Packed::random(&mut random, 4, 8, Weights::F32);
     let (norm, short) = (Norm::new(&[1.0; 4], &[0.0; 4]).unwrap(), Norm::new(&[1.0; 3], &[0.0; 3]).unwrap());
-    let build = |qkv, down, norm, heads, eps| {
-        EncoderLayer::new(qkv, square.view(), norm, up.view(), down, norm, heads, eps)
-    };
+    let build =
+        |qkv, down, norm, heads, eps| EncoderLayer::new(qkv, square.view(), norm, up.view(), down, norm, heads, eps);
     build(qkv.view(), down.view(), norm, 2, 1e-12).unwrap();
     for (result, message) in [
         (build(square.view(), down.view(), norm, 2, 1e-12), "qkv: 4 outputs of 4 inputs, expected 12 of 4"),

@@ -1,0 +1,118 @@
+//! The int8 matrix multiplication extension (`smmla`; Armv8.6: Apple M2 and A15, Graviton 3, Cortex-X2, Cortex-A510).
+
+use std::arch::aarch64::*;
+use std::arch::asm;
+
+use super::neon::Neon;
+use crate::gemm_i8::{Int8Tile, TILE_STRIDE};
+use crate::simd::Simd;
+
+/// Proof that the CPU has NEON with the int8 matrix multiplication extension.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct I8mm(Neon);
+
+impl I8mm {
+    /// # Safety
+    /// The CPU has NEON and the int8 matrix multiplication extension.
+    #[inline(always)]
+    unsafe fn new() -> Self {
+        // SAFETY: the caller's contract.
+        Self(unsafe { Neon::new() })
+    }
+
+    /// `acc[2 i + j] += sum over k < 8 of a[8 i + k] * w[8 j + k]`; the intrinsic `vmmlaq_s32` is not stable in Rust 1.95.
+    #[inline(always)]
+    fn smmla(self, mut acc: int32x4_t, a: int8x16_t, w: int8x16_t) -> int32x4_t {
+        // SAFETY: the token proves the extension; registers only.
+        unsafe {
+            asm!(
+                "smmla {acc:v}.4s, {a:v}.16b, {w:v}.16b",
+                acc = inout(vreg) acc,
+                a = in(vreg) a,
+                w = in(vreg) w,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        acc
+    }
+}
+
+/// Most pairs of rows of a tile.
+const PAIRS: usize = 3;
+
+impl Int8Tile for I8mm {
+    type Simd = Neon;
+
+    // 24 sums (2 x 2 each), three pairs of rows of activations and two vectors of weights in 32 registers.
+    const ROWS: usize = 2 * PAIRS;
+    const PANELS: usize = 1;
+    const BYTES: usize = 1;
+    const SUBTRACT_SUMS: bool = false;
+
+    #[inline(always)]
+    fn simd(self) -> Neon {
+        self.0
+    }
+
+    #[inline(always)]
+    fn store_activations(self, x: <Neon as Simd>::I, to: &mut [u8]) {
+        self.0.store_activations(x, to);
+    }
+
+    #[inline(always)]
+    unsafe fn tile<const R: usize>(
+        self,
+        a: *const u8,
+        a_stride: usize,
+        w: *const i8,
+        _w_stride: usize,
+        groups: usize,
+        out: *mut i32,
+    ) {
+        let pairs = R.div_ceil(2);
+        // SAFETY: the token proves the features; `a` has R rows of 4 * groups bytes, `w` 64 * groups bytes, `out` R rows of
+        // TILE_STRIDE (the caller's contract; groups is even), and nothing beyond is touched.
+        unsafe {
+            let mut acc = [[vdupq_n_s32(0); 8]; PAIRS];
+            for group in (0..groups).step_by(2) {
+                let mut rows = [vdupq_n_s8(0); PAIRS];
+                for (pair, rows) in rows[..pairs].iter_mut().enumerate() {
+                    // An odd last row is its own partner; the partner's sums are dropped.
+                    let partner = (2 * pair + 1).min(R - 1);
+                    let row = |r: usize| vld1_s8(a.add(r * a_stride + 4 * group).cast());
+                    *rows = vcombine_s8(row(2 * pair), row(partner));
+                }
+                let w = w.add(64 * group).cast::<i32>();
+                for quarter in 0..4 {
+                    // Two groups of the same four channels, to eight inputs of channels 0 and 1, and of 2 and 3.
+                    let (w0, w1) = (vld1q_s32(w.add(4 * quarter)), vld1q_s32(w.add(16 + 4 * quarter)));
+                    let low = vreinterpretq_s8_s32(vzip1q_s32(w0, w1));
+                    let high = vreinterpretq_s8_s32(vzip2q_s32(w0, w1));
+                    for (acc, &rows) in acc[..pairs].iter_mut().zip(&rows) {
+                        acc[2 * quarter] = self.smmla(acc[2 * quarter], rows, low);
+                        acc[2 * quarter + 1] = self.smmla(acc[2 * quarter + 1], rows, high);
+                    }
+                }
+            }
+            for r in 0..R {
+                let acc = &acc[r / 2];
+                for quarter in 0..4 {
+                    let low = vreinterpretq_s64_s32(acc[2 * quarter]);
+                    let high = vreinterpretq_s64_s32(acc[2 * quarter + 1]);
+                    let sums = if r % 2 == 0 { vzip1q_s64(low, high) } else { vzip2q_s64(low, high) };
+                    vst1q_s32(out.add(r * TILE_STRIDE + 4 * quarter), vreinterpretq_s32_s64(sums));
+                }
+            }
+        }
+    }
+}
+
+fn supported() -> bool {
+    std::arch::is_aarch64_feature_detected!("neon") && std::arch::is_aarch64_feature_detected!("i8mm")
+}
+
+crate::ops::ops!(
+    /// The operations with the int8 matrix multiplication extension.
+    OPS, name: "neon-i8mm", isa: "neon,i8mm", supported: supported,
+    token: I8mm, make: I8mm::new(), features: "neon,i8mm"
+);

@@ -1,0 +1,281 @@
+//! NEON as every aarch64 CPU has it (Raspberry Pi 3 and 4, phones since 2014).
+
+use std::arch::aarch64::*;
+use std::arch::asm;
+
+use half::f16;
+
+use crate::gemm_i8::{Int8Tile, TILE_STRIDE};
+use crate::simd::{LANES, Simd};
+
+/// Proof that the CPU has NEON.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Neon(());
+
+impl Neon {
+    /// # Safety
+    /// The CPU has NEON.
+    #[inline(always)]
+    pub(crate) unsafe fn new() -> Self {
+        Self(())
+    }
+}
+
+/// Intrinsics whose only duty is that the CPU has the feature, which the token's existence proves; those that take pointers
+/// get them from references to arrays of the full width.
+macro_rules! simd {
+    ($e:expr) => {{
+        // SAFETY: the token proves the CPU feature; pointers come from references to whole arrays of the vector's width.
+        unsafe { $e }
+    }};
+}
+
+/// Lanes 0..4, 4..8, 8..12 and 12..16.
+type F = [float32x4_t; 4];
+type I = [int32x4_t; 4];
+
+#[inline(always)]
+fn map(a: F, b: F, f: impl Fn(float32x4_t, float32x4_t) -> float32x4_t) -> F {
+    [f(a[0], b[0]), f(a[1], b[1]), f(a[2], b[2]), f(a[3], b[3])]
+}
+
+impl Simd for Neon {
+    type F = F;
+    type I = I;
+
+    // 24 sums, four vectors of weights and a broadcast in 32 registers.
+    const TILE_ROWS: usize = 6;
+    const TILE_VECTORS: usize = 1;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> F {
+        simd!([vdupq_n_f32(x); 4])
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[f32; LANES]) -> F {
+        let from = from.as_ptr();
+        simd!([vld1q_f32(from), vld1q_f32(from.add(4)), vld1q_f32(from.add(8)), vld1q_f32(from.add(12))])
+    }
+
+    #[inline(always)]
+    fn store(self, x: F, to: &mut [f32; LANES]) {
+        let to = to.as_mut_ptr();
+        simd!({
+            vst1q_f32(to, x[0]);
+            vst1q_f32(to.add(4), x[1]);
+            vst1q_f32(to.add(8), x[2]);
+            vst1q_f32(to.add(12), x[3]);
+        });
+    }
+
+    #[inline(always)]
+    fn add(self, a: F, b: F) -> F {
+        map(a, b, |a, b| simd!(vaddq_f32(a, b)))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: F, b: F) -> F {
+        map(a, b, |a, b| simd!(vsubq_f32(a, b)))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: F, b: F) -> F {
+        map(a, b, |a, b| simd!(vmulq_f32(a, b)))
+    }
+
+    #[inline(always)]
+    fn div(self, a: F, b: F) -> F {
+        map(a, b, |a, b| simd!(vdivq_f32(a, b)))
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: F, b: F, c: F) -> F {
+        simd!([
+            vfmaq_f32(c[0], a[0], b[0]),
+            vfmaq_f32(c[1], a[1], b[1]),
+            vfmaq_f32(c[2], a[2], b[2]),
+            vfmaq_f32(c[3], a[3], b[3]),
+        ])
+    }
+
+    #[inline(always)]
+    fn max(self, x: F, c: F) -> F {
+        map(x, c, |x, c| simd!(vmaxnmq_f32(x, c)))
+    }
+
+    #[inline(always)]
+    fn min(self, x: F, c: F) -> F {
+        map(x, c, |x, c| simd!(vminnmq_f32(x, c)))
+    }
+
+    #[inline(always)]
+    fn abs(self, x: F) -> F {
+        x.map(|x| simd!(vabsq_f32(x)))
+    }
+
+    #[inline(always)]
+    fn add_exponent(self, p: F, t: F) -> F {
+        map(p, t, |p, t| {
+            simd!({
+                let shifted = vshlq_n_u32::<23>(vreinterpretq_u32_f32(t));
+                vreinterpretq_f32_u32(vaddq_u32(vreinterpretq_u32_f32(p), shifted))
+            })
+        })
+    }
+
+    #[inline(always)]
+    fn reduce_add(self, x: F) -> f32 {
+        simd!({
+            let x = vaddq_f32(vaddq_f32(x[0], x[2]), vaddq_f32(x[1], x[3]));
+            let x = vadd_f32(vget_low_f32(x), vget_high_f32(x));
+            vget_lane_f32::<0>(x) + vget_lane_f32::<1>(x)
+        })
+    }
+
+    #[inline(always)]
+    fn reduce_max(self, x: F) -> f32 {
+        simd!(vmaxnmvq_f32(vmaxnmq_f32(vmaxnmq_f32(x[0], x[2]), vmaxnmq_f32(x[1], x[3]))))
+    }
+
+    #[inline(always)]
+    fn load_i32(self, from: &[i32; LANES]) -> I {
+        let from = from.as_ptr();
+        simd!([vld1q_s32(from), vld1q_s32(from.add(4)), vld1q_s32(from.add(8)), vld1q_s32(from.add(12))])
+    }
+
+    #[inline(always)]
+    fn sub_i32(self, a: I, b: I) -> I {
+        simd!([vsubq_s32(a[0], b[0]), vsubq_s32(a[1], b[1]), vsubq_s32(a[2], b[2]), vsubq_s32(a[3], b[3]),])
+    }
+
+    #[inline(always)]
+    fn to_f32(self, x: I) -> F {
+        x.map(|x| simd!(vcvtq_f32_s32(x)))
+    }
+
+    #[inline(always)]
+    fn round(self, x: F) -> I {
+        x.map(|x| simd!(vcvtnq_s32_f32(x)))
+    }
+
+    #[inline(always)]
+    fn store_i8(self, x: I, flip: u8, to: &mut [u8; LANES]) {
+        simd!({
+            let low = vcombine_s16(vmovn_s32(x[0]), vmovn_s32(x[1]));
+            let high = vcombine_s16(vmovn_s32(x[2]), vmovn_s32(x[3]));
+            let bytes = vreinterpretq_u8_s8(vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
+            vst1q_u8(to.as_mut_ptr(), veorq_u8(bytes, vdupq_n_u8(flip)));
+        });
+    }
+
+    #[inline(always)]
+    fn load_i8(self, from: &[i8; LANES]) -> F {
+        simd!({
+            let bytes = vld1q_s8(from.as_ptr());
+            let (low, high) = (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes));
+            [
+                vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))),
+                vcvtq_f32_s32(vmovl_high_s16(low)),
+                vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))),
+                vcvtq_f32_s32(vmovl_high_s16(high)),
+            ]
+        })
+    }
+
+    #[inline(always)]
+    fn load_f16(self, from: &[f16; LANES]) -> F {
+        let from = from.as_ptr().cast::<u16>();
+        let widen = |halves: uint16x8_t| {
+            let (low, high): (float32x4_t, float32x4_t);
+            // The conversion belongs to base NEON, but its intrinsic takes a type that asks for the fp16 arithmetic feature.
+            // SAFETY: the token proves NEON; registers only.
+            unsafe {
+                asm!(
+                    "fcvtl {low:v}.4s, {halves:v}.4h",
+                    "fcvtl2 {high:v}.4s, {halves:v}.8h",
+                    low = out(vreg) low,
+                    high = lateout(vreg) high,
+                    halves = in(vreg) halves,
+                    options(pure, nomem, nostack, preserves_flags),
+                );
+            }
+            (low, high)
+        };
+        let (a, b) = widen(simd!(vld1q_u16(from)));
+        let (c, d) = widen(simd!(vld1q_u16(from.add(8))));
+        [a, b, c, d]
+    }
+}
+
+/// Products of two groups of four inputs are summed in 16 bits (2 * 127 * 128 = 32,512 fits), then added in pairs to 32 bits.
+impl Int8Tile for Neon {
+    type Simd = Self;
+
+    // 16 sums (two for each channel), and the rest for weights and products.
+    const ROWS: usize = 2;
+    const PANELS: usize = 1;
+    const BYTES: usize = 1;
+    const SUBTRACT_SUMS: bool = false;
+
+    #[inline(always)]
+    fn simd(self) -> Self {
+        self
+    }
+
+    #[inline(always)]
+    fn store_activations(self, x: I, to: &mut [u8]) {
+        self.store_i8(x, 0, to.first_chunk_mut().expect("16 activations of a byte"));
+    }
+
+    #[inline(always)]
+    unsafe fn tile<const R: usize>(
+        self,
+        a: *const u8,
+        a_stride: usize,
+        w: *const i8,
+        _w_stride: usize,
+        groups: usize,
+        out: *mut i32,
+    ) {
+        // SAFETY: the token proves NEON; `a` has R rows of 4 * groups bytes, `w` 64 * groups bytes, `out` R rows of
+        // TILE_STRIDE (the caller's contract; groups is even), and nothing beyond is touched.
+        unsafe {
+            let mut acc = [[vdupq_n_s32(0); 8]; R];
+            for group in (0..groups).step_by(2) {
+                let w = w.add(64 * group);
+                let mut a_pairs = [[vdupq_n_s8(0); 2]; R];
+                for (r, pair) in a_pairs.iter_mut().enumerate() {
+                    let a = a.add(r * a_stride + 4 * group).cast::<i32>();
+                    pair[0] = vreinterpretq_s8_s32(vdupq_n_s32(a.read_unaligned()));
+                    pair[1] = vreinterpretq_s8_s32(vdupq_n_s32(a.add(1).read_unaligned()));
+                }
+                for quarter in 0..4 {
+                    let (w0, w1) = (vld1q_s8(w.add(16 * quarter)), vld1q_s8(w.add(64 + 16 * quarter)));
+                    for (acc, [a0, a1]) in acc.iter_mut().zip(a_pairs) {
+                        let low = vmull_s8(vget_low_s8(w0), vget_low_s8(a0));
+                        let low = vmlal_s8(low, vget_low_s8(w1), vget_low_s8(a1));
+                        acc[2 * quarter] = vpadalq_s16(acc[2 * quarter], low);
+                        let high = vmlal_high_s8(vmull_high_s8(w0, a0), w1, a1);
+                        acc[2 * quarter + 1] = vpadalq_s16(acc[2 * quarter + 1], high);
+                    }
+                }
+            }
+            for (r, acc) in acc.iter().enumerate() {
+                for quarter in 0..4 {
+                    let sums = vpaddq_s32(acc[2 * quarter], acc[2 * quarter + 1]);
+                    vst1q_s32(out.add(r * TILE_STRIDE + 4 * quarter), sums);
+                }
+            }
+        }
+    }
+}
+
+fn supported() -> bool {
+    std::arch::is_aarch64_feature_detected!("neon")
+}
+
+crate::ops::ops!(
+    /// The operations with NEON.
+    OPS, name: "neon", isa: "neon", supported: supported, token: Neon, make: Neon::new(), features: "neon"
+);
