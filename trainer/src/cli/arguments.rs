@@ -101,6 +101,9 @@ pub struct Training {
     /// Greatest number of tokens of a pair
     #[arg(long, default_value_t = 128)]
     pub max_len: usize,
+    /// What the pooler starts as
+    #[arg(long, value_enum, default_value_t = PoolerArgument::Encoder)]
+    pub pooler: PoolerArgument,
     /// Fully connected layers of each head
     #[arg(long, default_value_t = 1)]
     pub head_layers: usize,
@@ -110,6 +113,14 @@ pub struct Training {
     /// Print the scores as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum PoolerArgument {
+    /// The encoder's own weights
+    Encoder,
+    /// The identity: for encoders that never trained their pooler, as sentence encoders
+    Identity,
 }
 
 #[derive(Args, Debug)]

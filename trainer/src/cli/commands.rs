@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use attar_trainer::config::{
-    EvaluateConfig, HeadConfig, LayerChoice, RunConfig, SetConfig, StageConfig, StudentConfig, TeacherConfig,
+    EvaluateConfig, HeadConfig, LayerChoice, PoolerStart, RunConfig, SetConfig, StageConfig, StudentConfig, TeacherConfig,
     TeacherKind, ValidationConfig,
 };
 use attar_trainer::data::{RowFilter, head_labels, read_rows};
@@ -19,6 +19,7 @@ use attar_trainer::{Error, ErrorKind, report as reports, run as runs};
 
 use super::arguments::{
     Common, CutArgument, DistillArguments, EvaluateArguments, KindArgument, LabelArguments, PairsArguments,
+    PoolerArgument,
     ReportArguments, RunArguments, TeacherArguments, Training,
 };
 
@@ -196,6 +197,15 @@ fn print_scores(scores: &[FileScores], json: bool) -> Done {
     Ok(())
 }
 
+impl From<PoolerArgument> for PoolerStart {
+    fn from(argument: PoolerArgument) -> Self {
+        match argument {
+            PoolerArgument::Encoder => Self::Encoder,
+            PoolerArgument::Identity => Self::Identity,
+        }
+    }
+}
+
 /// A run without teachers out of options.
 fn config_of(encoder: &Path, training: &Training, common: &Common) -> RunConfig {
     let mut heads: Vec<HeadConfig> = Vec::new();
@@ -223,6 +233,7 @@ fn config_of(encoder: &Path, training: &Training, common: &Common) -> RunConfig 
             encoder: encoder.to_owned(),
             layers: None,
             fresh: None,
+            pooler: training.pooler.into(),
             max_len: training.max_len,
             heads,
         },

@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use attar_nn::{Encoder, EncoderConfig, HeadSpec, Layers, Student};
+use candle_core::Tensor;
 
 use super::Runner;
 use super::ledger::Mark;
 use super::rows::{Answers, StageData};
 use super::write_json;
 use crate::checkpoint::Checkpoints;
-use crate::config::{StageConfig, TeacherConfig};
+use crate::config::{PoolerStart, StageConfig, TeacherConfig};
 use crate::data::PairTokenizer;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate;
 use crate::hash::{Fingerprint, hash_file, hash_model};
 use crate::metrics;
@@ -130,6 +131,9 @@ impl Runner<'_> {
             None => Encoder::load(&folder, &config.layers(), &self.device)?,
         };
         let mut student = Student::new(encoder);
+        if config.pooler == PoolerStart::Identity {
+            identity_pooler(&student)?;
+        }
         for (head, copies) in config.heads.iter().zip(self.copies()) {
             student.add_head(spec(&head.name, head.labels()?, copies, head.layers), seed)?;
         }
@@ -205,6 +209,20 @@ impl Runner<'_> {
         put("trainer", format!("attar-trainer {}", env!("CARGO_PKG_VERSION")).into());
         table
     }
+}
+
+/// Sets the pooler to `tanh(hidden[CLS])`.
+fn identity_pooler(student: &Student) -> Result<()> {
+    let missing = |name: &str| Error::new(ErrorKind::Model, format!("the encoder has no parameter {name:?}"));
+    for name in ["pooler.dense.weight", "pooler.dense.bias"] {
+        let var = &student.parameters().get(name).ok_or_else(|| missing(name))?.var;
+        let value = match *var.dims() {
+            [rows, _] => Tensor::eye(rows, var.dtype(), var.device())?,
+            _ => var.zeros_like()?,
+        };
+        var.set(&value)?;
+    }
+    Ok(())
 }
 
 fn spec(name: &str, labels: Vec<String>, copies: usize, layers: usize) -> HeadSpec {
