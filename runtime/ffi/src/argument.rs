@@ -206,7 +206,8 @@ pub(crate) unsafe fn read<T: Versioned>(pointer: *const T) -> Result<T> {
         // SAFETY: the caller promises `size` bytes.
         let unknown = unsafe { std::slice::from_raw_parts(pointer.cast::<u8>().add(known), size - known) };
         if unknown.iter().any(|&byte| byte != 0) {
-            let message = format!("{}: a member is set that version {} does not know", T::NAME, env!("CARGO_PKG_VERSION"));
+            let message =
+                format!("{}: a member is set that version {} does not know", T::NAME, env!("CARGO_PKG_VERSION"));
             return Err(Failure::new(Status::Unavailable, message));
         }
     }

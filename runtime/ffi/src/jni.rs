@@ -44,7 +44,8 @@ fn native<'l, T: Default>(mut env: EnvUnowned<'l>, body: impl FnOnce(&mut Env<'l
 fn throw(env: &mut Env<'_>, failure: &Failure) -> jni::errors::Result<()> {
     let message = JString::new(env, &failure.message)?;
     let arguments = [JValue::Int(failure.status as i32), JValue::Object(&message)];
-    let exception = env.new_object(jni_str!("dev/attar/AttarException"), jni_sig!("(ILjava/lang/String;)V"), &arguments)?;
+    let exception =
+        env.new_object(jni_str!("dev/attar/AttarException"), jni_sig!("(ILjava/lang/String;)V"), &arguments)?;
     let exception = env.cast_local::<jni::objects::JThrowable>(exception)?;
     match env.throw(exception) {
         // This is how the crate reports that the exception is pending, which is what was wanted.

@@ -18,10 +18,11 @@ mod status;
 
 use std::ffi::c_char;
 
+pub use argument::Text;
 #[cfg(feature = "library")]
 pub use library::{
-    Library, attar_library_add_text, attar_library_ask, attar_library_destroy, attar_library_in_memory, attar_library_open,
-    attar_library_size, attar_library_update,
+    Library, attar_library_add_text, attar_library_ask, attar_library_destroy, attar_library_in_memory,
+    attar_library_open, attar_library_size, attar_library_update,
 };
 pub use model::{
     Model, ModelOptions, attar_model_default, attar_model_destroy, attar_model_from_memory, attar_model_head,
@@ -36,7 +37,6 @@ pub use session::{
     Pair, Scores, Session, SessionOptions, attar_session_create, attar_session_destroy, attar_session_relevance,
     attar_session_score,
 };
-pub use argument::Text;
 pub use status::{Status, attar_last_error, attar_status_name};
 
 /// The version of the library; `attar_version` in `attar.h`.

@@ -76,7 +76,10 @@ impl Library {
         let library = lock(&self.0);
         session.with(|session| {
             if !session.model().heads().iter().any(|head| head.name == "relevance") {
-                return Err(Failure::new(Status::NotFound, "the model has no head \"relevance\", which answering needs"));
+                return Err(Failure::new(
+                    Status::NotFound,
+                    "the model has no head \"relevance\", which answering needs",
+                ));
             }
             Ok(Results::new(Answerer::with_options(Judge(session), settings).answer(&library, question)?))
         })

@@ -23,8 +23,7 @@ pub struct AskOptions {
 unsafe impl Versioned for AskOptions {
     const NAME: &'static str = "attar_ask_options";
     const FIRST_SIZE: usize = size_of::<usize>() + 16;
-    const DEFAULT: Self =
-        Self { struct_size: size_of::<Self>(), top: 0, candidates: 0, threshold: 0.0, reserved: 0 };
+    const DEFAULT: Self = Self { struct_size: size_of::<Self>(), top: 0, candidates: 0, threshold: 0.0, reserved: 0 };
 }
 
 /// `attar_counts`.

@@ -210,7 +210,8 @@ pub unsafe extern "C" fn attar_session_score(
         let mut texts = Vec::with_capacity(pairs.len());
         for (i, pair) in pairs.iter().enumerate() {
             // SAFETY: as above.
-            let (a, b) = unsafe { (pair.a.borrow(format_args!("pairs[{i}].a"))?, pair.b.borrow(format_args!("pairs[{i}].b"))?) };
+            let (a, b) =
+                unsafe { (pair.a.borrow(format_args!("pairs[{i}].a"))?, pair.b.borrow(format_args!("pairs[{i}].b"))?) };
             texts.push((a, b));
         }
         session.score(head, &texts, buffers)

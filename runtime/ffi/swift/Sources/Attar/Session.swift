@@ -85,7 +85,7 @@ public final class Session: @unchecked Sendable {
         try withTexts([question] + passages) { texts in
             try check(
                 attar_session_relevance(
-                    handle, texts[0], Array(texts.dropFirst()), passages.count, &relevance, relevance.count))
+                    handle, texts[0], Array(texts.dropFirst()), passages.count, &relevance, passages.count))
         }
         return relevance
     }
