@@ -1,0 +1,104 @@
+//! The same weights in candle (the trainer) and in the runtime give the same logits.
+#![allow(clippy::unwrap_used)]
+
+use attar::{Model, Weights};
+use attar_nn::{Batch, Student};
+use attar_quantize::{Options, quantize};
+use attar_tests::tiny_student;
+use attar_trainer::data::{PairTokenizer, Truncation};
+use candle_core::Device;
+
+/// f32 in another order of summation; logits here are of the order of 1.
+const MAX_F32_LOGIT_ERROR: f32 = 1e-4;
+/// Weights rounded to 11 bits; the largest seen over ten seeds is 0.0006.
+const MAX_F16_LOGIT_ERROR: f32 = 2e-3;
+/// Weights and activations rounded to 8 bits, in a network of width 48 whose weights are five times BERT's initial ones;
+/// the largest seen over ten seeds is 0.03. The error on the model that ships is in its card.
+const MAX_INT8_LOGIT_ERROR: f32 = 0.1;
+
+const PAIRS: &[(&str, &str)] = &[
+    ("What is the red light?", "The red light is the power."),
+    ("Where", "x"),
+    ("How do I open the door of the oven?", "Water the garden in time, and close the pump. The pressure is 25 on the key - no fault!"),
+    ("Who boots the card?", "Blue: [SEP] is ordinary text here, and so is Ünïcode \u{4e2d}\u{6587}."),
+];
+
+fn candle_logits(student: &Student, tokenizer: &PairTokenizer, head: &str) -> Vec<Vec<f32>> {
+    let rows: Vec<_> = PAIRS
+        .iter()
+        .map(|(a, b)| {
+            let tokens = tokenizer.pair(a, b, Truncation::LongerFirst).unwrap();
+            (tokens.ids().to_vec(), tokens.types())
+        })
+        .collect();
+    let batch = Batch::new(&rows, student.encoder().config().pad_id, &Device::Cpu).unwrap();
+    student.mean_logits(&batch, head).unwrap().to_vec2::<f32>().unwrap()
+}
+
+/// The largest difference between candle's logits and the runtime's, over all heads and kernels.
+fn largest_difference(seed: u64, weights: Weights) -> f32 {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("student");
+    let student = tiny_student(&source, seed);
+    let bundle = folder.path().join("student.attar");
+    quantize(&Options::new(&source, &bundle, weights), &mut |_, _| {}).unwrap();
+    let tokenizer = PairTokenizer::from_folder(&source, 128).unwrap();
+    let mut largest = 0.0f32;
+    for kernel in Model::kernels() {
+        let model = Model::open(&bundle).unwrap().with_kernel(kernel).unwrap();
+        for head in student.heads() {
+            let expected = candle_logits(&student, &tokenizer, &head.name);
+            let scores = model.session().score(&head.name, PAIRS).unwrap();
+            assert_eq!(scores.len(), expected.len());
+            for (score, expected) in scores.iter().zip(&expected) {
+                assert_eq!(score.logits.len(), expected.len());
+                for (got, expected) in score.logits.iter().zip(expected) {
+                    assert!(got.is_finite());
+                    largest = largest.max((got - expected).abs());
+                }
+            }
+        }
+    }
+    largest
+}
+
+#[test]
+fn f32_logits_are_the_trainers() {
+    for seed in 0..4 {
+        let difference = largest_difference(10 * seed, Weights::F32);
+        assert!(difference <= MAX_F32_LOGIT_ERROR, "seed {seed}: {difference}");
+    }
+}
+
+#[test]
+fn f16_logits_are_near_the_trainers() {
+    for seed in 0..4 {
+        let difference = largest_difference(10 * seed, Weights::F16);
+        assert!(difference <= MAX_F16_LOGIT_ERROR, "seed {seed}: {difference}");
+        assert!(difference > 0.0, "f16 weights were not rounded");
+    }
+}
+
+#[test]
+fn int8_logits_are_near_the_trainers() {
+    for seed in 0..4 {
+        let difference = largest_difference(10 * seed, Weights::Int8);
+        assert!(difference <= MAX_INT8_LOGIT_ERROR, "seed {seed}: {difference}");
+        assert!(difference > 0.0, "int8 weights were not rounded");
+    }
+}
+
+/// The test above can fail: weights that differ by one in a thousand are seen.
+#[test]
+fn a_changed_weight_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("student");
+    let student = tiny_student(&source, 1);
+    let tokenizer = PairTokenizer::from_folder(&source, 128).unwrap();
+    let expected = candle_logits(&student, &tokenizer, "nli");
+    let var = &student.parameters().get("encoder.layer.0.output.dense.weight").unwrap().var;
+    var.set(&(var.as_tensor() * 1.01).unwrap()).unwrap();
+    let got = candle_logits(&student, &tokenizer, "nli");
+    let difference = expected.iter().flatten().zip(got.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(difference > MAX_F32_LOGIT_ERROR, "{difference}");
+}
