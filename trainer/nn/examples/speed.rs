@@ -35,7 +35,12 @@ fn batch(tokens: usize, seed: u64, device: &Device) -> Result<Batch, Error> {
         (state >> 40) as f64 / f64::from(1 << 24)
     };
     let rows: Vec<(Vec<u32>, Vec<u32>)> = (0..ROWS)
-        .map(|_| ((0..tokens).map(|_| 1000 + (29_000f64.powf(next()) as u32)).collect(), (0..tokens).map(|i| u32::from(i > tokens / 2)).collect()))
+        .map(|_| {
+            (
+                (0..tokens).map(|_| 1000 + (29_000f64.powf(next()) as u32)).collect(),
+                (0..tokens).map(|i| u32::from(i > tokens / 2)).collect(),
+            )
+        })
         .collect();
     Batch::new(&rows, 0, device)
 }
@@ -46,9 +51,10 @@ fn main() -> Result<(), Error> {
     let only = option("--only");
     let device = Device::Cpu;
     println!("model          tokens  best step ms  examples/s  forward ms  backward ms  update ms  peak RSS MiB");
-    for (name, config) in
-        [("4 x 256", EncoderConfig::bert(4, 256, 4, 1024, 30522)), ("MiniLM-L6", EncoderConfig::bert(6, 384, 12, 1536, 30522))]
-    {
+    for (name, config) in [
+        ("4 x 256", EncoderConfig::bert(4, 256, 4, 1024, 30522)),
+        ("MiniLM-L6", EncoderConfig::bert(6, 384, 12, 1536, 30522)),
+    ] {
         for tokens in [64, 128] {
             if only.as_ref().is_some_and(|o| *o != format!("{name}@{tokens}")) {
                 continue;

@@ -95,7 +95,8 @@ impl EncoderConfig {
     /// that this crate does not compute (another activation, relative key positions, another model type).
     pub fn load(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "read", e))?;
-        let value: Value = serde_json::from_str(&text).map_err(|e| Error::format(path, format!("not valid JSON: {e}")))?;
+        let value: Value =
+            serde_json::from_str(&text).map_err(|e| Error::format(path, format!("not valid JSON: {e}")))?;
         Self::from_json(&value).map_err(|e| Error::format(path, e))
     }
 
@@ -199,18 +200,31 @@ impl EncoderConfig {
             }
         }
         if !self.hidden.is_multiple_of(self.heads) {
-            return Err(invalid(format!("hidden_size {} is not a multiple of num_attention_heads {}", self.hidden, self.heads)));
+            return Err(invalid(format!(
+                "hidden_size {} is not a multiple of num_attention_heads {}",
+                self.hidden, self.heads
+            )));
         }
         if self.pad_id as usize >= self.vocabulary {
-            return Err(invalid(format!("pad_token_id: {}, expected less than vocab_size {}", self.pad_id, self.vocabulary)));
+            return Err(invalid(format!(
+                "pad_token_id: {}, expected less than vocab_size {}",
+                self.pad_id, self.vocabulary
+            )));
         }
         if self.max_tokens() == 0 || self.types > LARGEST || self.relative_buckets > LARGEST {
-            return Err(invalid("max_position_embeddings, type_vocab_size or relative_attention_num_buckets out of range"));
+            return Err(invalid(
+                "max_position_embeddings, type_vocab_size or relative_attention_num_buckets out of range",
+            ));
         }
         if self.kind == EncoderKind::MpNet && self.relative_buckets < 4 {
-            return Err(invalid(format!("relative_attention_num_buckets: {}, expected at least 4", self.relative_buckets)));
+            return Err(invalid(format!(
+                "relative_attention_num_buckets: {}, expected at least 4",
+                self.relative_buckets
+            )));
         }
-        for (key, p) in [("hidden_dropout_prob", self.hidden_dropout), ("attention_probs_dropout_prob", self.attention_dropout)] {
+        for (key, p) in
+            [("hidden_dropout_prob", self.hidden_dropout), ("attention_probs_dropout_prob", self.attention_dropout)]
+        {
             if !(0.0..1.0).contains(&p) {
                 return Err(invalid(format!("{key}: {p}, expected a probability below 1")));
             }
@@ -252,3 +266,6 @@ fn real(map: &Map<String, Value>, key: &str, default: f64) -> Result<f64> {
         Some(value) => value.as_f64().ok_or_else(|| invalid(format!("{key}: {value}, expected a number"))),
     }
 }
+
+#[cfg(test)]
+mod tests;

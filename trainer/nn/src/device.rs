@@ -16,16 +16,23 @@ pub fn choose_device(name: &str) -> Result<Device> {
         other => other.strip_prefix("cuda:").and_then(|n| n.parse::<usize>().ok()),
     };
     let Some(ordinal) = ordinal else {
-        return Err(Error::argument(format!("device {name:?}: expected \"cpu\", \"cuda\" or \"cuda:N\" with a number N")));
+        return Err(Error::argument(format!(
+            "device {name:?}: expected \"cpu\", \"cuda\" or \"cuda:N\" with a number N"
+        )));
     };
     if !cfg!(feature = "cuda") {
         return Err(Error::new(
             ErrorKind::Device,
-            format!("device {name:?}: this program was built without CUDA; rebuild with `--features cuda`, or use \"cpu\""),
+            format!(
+                "device {name:?}: this program was built without CUDA; rebuild with `--features cuda`, or use \"cpu\""
+            ),
         ));
     }
     Device::new_cuda(ordinal).map_err(|e| {
-        Error::new(ErrorKind::Device, format!("device {name:?}: cannot open GPU {ordinal}: {e}; check `nvidia-smi`, or use \"cpu\""))
+        Error::new(
+            ErrorKind::Device,
+            format!("device {name:?}: cannot open GPU {ordinal}: {e}; check `nvidia-smi`, or use \"cpu\""),
+        )
     })
 }
 
@@ -38,7 +45,9 @@ pub fn set_threads(threads: usize) -> Result<()> {
     if threads == 0 {
         return Ok(());
     }
-    if rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().is_err() && rayon::current_num_threads() != threads {
+    if rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().is_err()
+        && rayon::current_num_threads() != threads
+    {
         return Err(Error::new(
             ErrorKind::Device,
             format!(

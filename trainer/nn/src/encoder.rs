@@ -32,7 +32,9 @@ impl Layers {
             Self::Chosen(list) => list.clone(),
         };
         if chosen.is_empty() || chosen.iter().any(|&i| i >= available) {
-            return Err(Error::argument(format!("layers {self:?} of an encoder with {available}: expected at least one, all within it")));
+            return Err(Error::argument(format!(
+                "layers {self:?} of an encoder with {available}: expected at least one, all within it"
+            )));
         }
         Ok(chosen)
     }
@@ -129,7 +131,8 @@ impl Encoder {
         let config = EncoderConfig::load(&folder.join("config.json"))?;
         let weights = folder.join("model.safetensors");
         let tensors = load_tensors(&weights)?;
-        let source = Source { tensors: Some(&tensors), origin: &weights, prefixes: &["bert.", "mpnet."], seed: 0, device };
+        let source =
+            Source { tensors: Some(&tensors), origin: &weights, prefixes: &["bert.", "mpnet."], seed: 0, device };
         Self::from_source(config, layers, &source)
     }
 
@@ -147,10 +150,15 @@ impl Encoder {
             let make = |end: &str, shape: &[usize], start| {
                 source.make(&format!("{name}.{end}"), &format!("{stored}.{end}"), shape, start, optional)
             };
-            Ok(Dense { weight: make("weight", &[outputs, inputs], normal)?, bias: make("bias", &[outputs], Start::Zeros)? })
+            Ok(Dense {
+                weight: make("weight", &[outputs, inputs], normal)?,
+                bias: make("bias", &[outputs], Start::Zeros)?,
+            })
         };
         let norm = |name: &str, stored: &str| -> Result<Dense> {
-            let make = |end: &str, start| source.make(&format!("{name}.{end}"), &format!("{stored}.{end}"), hidden, start, false);
+            let make = |end: &str, start| {
+                source.make(&format!("{name}.{end}"), &format!("{stored}.{end}"), hidden, start, false)
+            };
             Ok(Dense { weight: make("weight", Start::Ones)?, bias: make("bias", Start::Zeros)? })
         };
         let table = |name: &str, rows: usize, width: usize| source.make(name, name, (rows, width), normal, false);
@@ -175,7 +183,9 @@ impl Encoder {
         };
         let relative = match config.kind {
             EncoderKind::Bert => None,
-            EncoderKind::MpNet => Some(table("encoder.relative_attention_bias.weight", config.relative_buckets, config.heads)?),
+            EncoderKind::MpNet => {
+                Some(table("encoder.relative_attention_bias.weight", config.relative_buckets, config.heads)?)
+            }
         };
         Ok(Self {
             word: table("embeddings.word_embeddings.weight", config.vocabulary, hidden)?,
@@ -215,7 +225,9 @@ impl Encoder {
         };
         push_dense(&self.norm)?;
         for l in &self.layers {
-            for d in [&l.query, &l.key, &l.value, &l.attention_output, &l.attention_norm, &l.up, &l.down, &l.output_norm] {
+            for d in
+                [&l.query, &l.key, &l.value, &l.attention_output, &l.attention_norm, &l.up, &l.down, &l.output_norm]
+            {
                 push_dense(d)?;
             }
         }
@@ -272,8 +284,11 @@ impl Encoder {
     pub fn embed(&self, batch: &Batch) -> Result<Tensor> {
         let hidden = self.forward(batch, Mode::Eval)?;
         let (rows, seq, _) = hidden.dims3()?;
-        let weights: Vec<f32> =
-            batch.lengths.iter().flat_map(|&n| (0..seq).map(move |i| if i < n { 1.0 / n as f32 } else { 0.0 })).collect();
+        let weights: Vec<f32> = batch
+            .lengths
+            .iter()
+            .flat_map(|&n| (0..seq).map(move |i| if i < n { 1.0 / n as f32 } else { 0.0 }))
+            .collect();
         let weights = Tensor::from_vec(weights, (rows, 1, seq), hidden.device())?;
         let mean = weights.matmul(&hidden)?.squeeze(1)?;
         let norm = mean.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.maximum(1e-12)?;
@@ -322,7 +337,12 @@ impl Encoder {
             first_position: self.config.first_position(),
         };
         let sum = ops::embeddings(&tables, &batch.ids, &batch.types)?;
-        let normed = ops::layer_norm(&sum, &value(&self.norm.weight, track), &value(&self.norm.bias, track), self.config.layer_norm_eps)?;
+        let normed = ops::layer_norm(
+            &sum,
+            &value(&self.norm.weight, track),
+            &value(&self.norm.bias, track),
+            self.config.layer_norm_eps,
+        )?;
         ops::dropout(&normed, keys.next(self.config.hidden_dropout))
     }
 
@@ -368,3 +388,6 @@ impl Encoder {
         Ok(hidden)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -132,7 +132,9 @@ impl Drop for Collection {
 fn put(parameter: &Tensor, gradient: Gradient) -> candle_core::Result<()> {
     RUNNING.with_borrow_mut(|running| {
         let Some(running) = running else {
-            candle_core::bail!("the fast operators need attar_nn::backward(&loss, parameters) in place of loss.backward()");
+            candle_core::bail!(
+                "the fast operators need attar_nn::backward(&loss, parameters) in place of loss.backward()"
+            );
         };
         match running.entry(parameter.id()) {
             Entry::Vacant(entry) => {

@@ -26,7 +26,13 @@ pub struct HeadSpec {
 impl HeadSpec {
     /// One copy of one layer at temperature 1.
     pub fn new(name: &str, labels: &[&str]) -> Self {
-        Self { name: name.to_owned(), labels: labels.iter().map(|&l| l.to_owned()).collect(), copies: 1, layers: 1, temperature: 1.0 }
+        Self {
+            name: name.to_owned(),
+            labels: labels.iter().map(|&l| l.to_owned()).collect(),
+            copies: 1,
+            layers: 1,
+            temperature: 1.0,
+        }
     }
 
     /// Checks the fields.
@@ -91,7 +97,13 @@ impl Head {
     }
 
     /// Logits of each copy, `[b, labels]`, from the pooled vector `[b, h]`.
-    pub(crate) fn forward(&self, pooled: &Tensor, track: bool, keys: &DropoutKeys, dropout: f64) -> Result<Vec<Tensor>> {
+    pub(crate) fn forward(
+        &self,
+        pooled: &Tensor,
+        track: bool,
+        keys: &DropoutKeys,
+        dropout: f64,
+    ) -> Result<Vec<Tensor>> {
         let mut logits = Vec::with_capacity(self.copies.len());
         for copy in &self.copies {
             let mut x = ops::dropout(pooled, keys.next(dropout))?;

@@ -33,7 +33,11 @@ pub fn log_softmax(logits: &Tensor) -> Result<Tensor> {
 fn mean(rows: &Tensor, weights: Option<&Tensor>) -> Result<Tensor> {
     let Some(weights) = weights else { return Ok(rows.mean_all()?) };
     if weights.dims() != rows.dims() {
-        return Err(Error::argument(format!("loss: weights of shape {:?}, expected {:?}", weights.dims(), rows.dims())));
+        return Err(Error::argument(format!(
+            "loss: weights of shape {:?}, expected {:?}",
+            weights.dims(),
+            rows.dims()
+        )));
     }
     let weights = weights.detach().to_dtype(rows.dtype())?;
     let total = weights.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
@@ -70,14 +74,20 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, weights: Option<&Tensor>)
 pub fn soft(kind: SoftLoss, student: &Tensor, teacher: &Tensor, weights: Option<&Tensor>) -> Result<Tensor> {
     shape("soft loss", student)?;
     if student.dims() != teacher.dims() {
-        return Err(Error::argument(format!("soft loss: teacher's logits {:?}, expected {:?}", teacher.dims(), student.dims())));
+        return Err(Error::argument(format!(
+            "soft loss: teacher's logits {:?}, expected {:?}",
+            teacher.dims(),
+            student.dims()
+        )));
     }
     let teacher = teacher.detach().to_dtype(student.dtype())?;
     let rows = match kind {
         SoftLoss::MseLogits => (student - teacher)?.sqr()?.mean(D::Minus1)?,
         SoftLoss::Kl { temperature } => {
             if !(temperature.is_finite() && temperature > 0.0) {
-                return Err(Error::argument(format!("soft loss: temperature {temperature}, expected a positive number")));
+                return Err(Error::argument(format!(
+                    "soft loss: temperature {temperature}, expected a positive number"
+                )));
             }
             let log_p = log_softmax(&(teacher / temperature)?)?;
             let log_q = log_softmax(&(student / temperature)?)?;
@@ -103,7 +113,13 @@ impl DistillLoss {
     ///
     /// # Errors
     /// [`crate::ErrorKind::Argument`] for a weight outside 0 to 1, an operand that is missing, or shapes that do not fit.
-    pub fn compute(&self, logits: &Tensor, labels: Option<&Tensor>, teacher: Option<&Tensor>, weights: Option<&Tensor>) -> Result<Tensor> {
+    pub fn compute(
+        &self,
+        logits: &Tensor,
+        labels: Option<&Tensor>,
+        teacher: Option<&Tensor>,
+        weights: Option<&Tensor>,
+    ) -> Result<Tensor> {
         let a = self.soft_label_weight;
         if !(0.0..=1.0).contains(&a) {
             return Err(Error::argument(format!("distillation loss: soft_label_weight {a}, expected 0 to 1")));
@@ -124,3 +140,6 @@ impl DistillLoss {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,7 +58,10 @@ impl Parameters {
     /// [`crate::ErrorKind::Argument`] where the name is taken.
     pub fn push(&mut self, parameter: Parameter) -> Result<()> {
         if self.index.contains_key(&parameter.name) {
-            return Err(Error::argument(format!("parameter {:?} exists already; names must be unique", parameter.name)));
+            return Err(Error::argument(format!(
+                "parameter {:?} exists already; names must be unique",
+                parameter.name
+            )));
         }
         self.index.insert(parameter.name.clone(), self.entries.len());
         self.entries.push(parameter);
@@ -70,7 +73,10 @@ impl Parameters {
     /// # Errors
     /// [`crate::ErrorKind::Tensor`] where the device fails.
     pub fn snapshot(&self) -> Result<HashMap<String, Tensor>> {
-        self.entries.iter().map(|p| Ok((p.name.clone(), p.var.as_detached_tensor().to_device(&Device::Cpu)?.copy()?))).collect()
+        self.entries
+            .iter()
+            .map(|p| Ok((p.name.clone(), p.var.as_detached_tensor().to_device(&Device::Cpu)?.copy()?)))
+            .collect()
     }
 
     /// Sets every parameter from tensors of the same names and shapes; further tensors are ignored.
@@ -181,10 +187,19 @@ impl Source<'_> {
     }
 
     /// Makes the parameter `name` from the file's tensor `stored`; a file that lacks it is an error unless `optional`.
-    pub(crate) fn make(&self, name: &str, stored: &str, shape: impl Into<Shape>, start: Start, optional: bool) -> Result<Parameter> {
+    pub(crate) fn make(
+        &self,
+        name: &str,
+        stored: &str,
+        shape: impl Into<Shape>,
+        start: Start,
+        optional: bool,
+    ) -> Result<Parameter> {
         let shape = shape.into();
         let tensor = match self.find(stored) {
-            Some(tensor) if tensor.shape() == &shape && tensor.dtype() == DType::F32 => tensor.to_device(self.device)?,
+            Some(tensor) if tensor.shape() == &shape && tensor.dtype() == DType::F32 => {
+                tensor.to_device(self.device)?
+            }
             Some(tensor) => {
                 return Err(Error::format(
                     self.origin,
@@ -197,7 +212,10 @@ impl Source<'_> {
                 ));
             }
             None if self.tensors.is_some() && !optional => {
-                return Err(Error::format(self.origin, format!("tensor {stored:?} is missing; is this another architecture?")));
+                return Err(Error::format(
+                    self.origin,
+                    format!("tensor {stored:?} is missing; is this another architecture?"),
+                ));
             }
             None => match start {
                 Start::Zeros => Tensor::zeros(shape, DType::F32, self.device)?,

@@ -181,7 +181,10 @@ impl Student {
         if manifest.format != FORMAT || manifest.pooling != "cls" {
             return Err(Error::format(
                 &path,
-                format!("format {} with pooling {:?}, expected {FORMAT} and \"cls\"", manifest.format, manifest.pooling),
+                format!(
+                    "format {} with pooling {:?}, expected {FORMAT} and \"cls\"",
+                    manifest.format, manifest.pooling
+                ),
             ));
         }
         let config = EncoderConfig::load(&folder.join("config.json"))?;
@@ -203,3 +206,6 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(&temporary, bytes).map_err(|e| Error::io(&temporary, "write", e))?;
     std::fs::rename(&temporary, path).map_err(|e| Error::io(path, "rename the finished file to", e))
 }
+
+#[cfg(test)]
+mod tests;

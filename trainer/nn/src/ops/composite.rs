@@ -66,11 +66,8 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Tensor>, spec
         scores = scores.broadcast_add(&bias.unsqueeze(0)?)?;
     }
     if spec.lengths.iter().any(|&n| n < keys) {
-        let mask: Vec<f32> = spec
-            .lengths
-            .iter()
-            .flat_map(|&n| (0..keys).map(move |key| if key < n { 0.0 } else { -1e30 }))
-            .collect();
+        let mask: Vec<f32> =
+            spec.lengths.iter().flat_map(|&n| (0..keys).map(move |key| if key < n { 0.0 } else { -1e30 })).collect();
         let mask = Tensor::from_vec(mask, (rows, 1, 1, keys), q.device())?.to_dtype(scores.dtype())?;
         scores = scores.broadcast_add(&mask)?;
     }
@@ -108,7 +105,8 @@ pub fn projections(x: &Tensor, layers: &[(&Tensor, &Tensor)]) -> Result<Tensor> 
 /// [`crate::ErrorKind::Tensor`] for an id beyond its table.
 pub fn embeddings(tables: &EmbeddingTables<'_>, ids: &Tensor, types: &Tensor) -> Result<Tensor> {
     let (rows, seq) = ids.dims2()?;
-    let rows_of = |table: &Tensor, ids: &Tensor| table.index_select(&ids.flatten_all()?, 0)?.reshape((rows, seq, table.dim(1)?));
+    let rows_of =
+        |table: &Tensor, ids: &Tensor| table.index_select(&ids.flatten_all()?, 0)?.reshape((rows, seq, table.dim(1)?));
     // Positions of padding do not matter: nothing looks at them.
     let positions = tables.position.narrow(0, tables.first_position, seq)?;
     let sum = rows_of(tables.word, ids)?.broadcast_add(&positions)?;

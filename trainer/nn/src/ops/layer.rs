@@ -38,7 +38,8 @@ impl LayerTensors {
     /// Whether all shapes are those of a layer of this width.
     fn fit(&self, hidden: usize) -> bool {
         let Ok(inner) = self.up.0.dim(0) else { return false };
-        let square = |(w, b): &(Tensor, Tensor), out: usize, inputs: usize| w.dims() == [out, inputs] && b.dims() == [out];
+        let square =
+            |(w, b): &(Tensor, Tensor), out: usize, inputs: usize| w.dims() == [out, inputs] && b.dims() == [out];
         [&self.query, &self.key, &self.value, &self.attention_output].iter().all(|l| square(l, hidden, hidden))
             && square(&self.up, inner, hidden)
             && square(&self.down, hidden, inner)
@@ -81,7 +82,8 @@ pub fn encoder_layer(
     if projections || !(usable && attention && tensors.fit(hidden)) {
         return composed(x, tensors, bias, spec, projections);
     }
-    let keep = x.track_op() || tensors.linears().into_iter().chain(tensors.norms()).any(|(w, b)| w.track_op() || b.track_op());
+    let keep =
+        x.track_op() || tensors.linears().into_iter().chain(tensors.norms()).any(|(w, b)| w.track_op() || b.track_op());
     let op = cpu::layer::Layer::new(tensors, bias, spec, [seq, hidden], keep)?;
     Ok((x.contiguous()?.apply_op2(&tensors.query.0, op)?, None))
 }

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use super::*;
 use crate::parameters::{Parameter, Parameters};
 use crate::random::truncated_normal;
-use crate::{backward, Result};
+use crate::{Result, backward};
 
 /// Of fast against composite, relative to the largest element: f32 sums in another order, and erf's 1e-6.
 const TOLERANCE: f64 = 4e-6;
@@ -48,7 +48,8 @@ fn run(operator: Operator<'_>, inputs: &[Tensor], weights: &Tensor) -> (Tensor, 
     let vars: Vec<Tensor> = all.iter().map(|p| p.var.as_tensor().clone()).collect();
     let result = (operator(&vars).unwrap() * weights).unwrap();
     let gradients = backward(&result.sum_all().unwrap(), &all).unwrap();
-    let gradients = (0..inputs.len()).map(|i| gradients.get(i).unwrap().unwrap_or_else(|| inputs[i].zeros_like().unwrap()));
+    let gradients =
+        (0..inputs.len()).map(|i| gradients.get(i).unwrap().unwrap_or_else(|| inputs[i].zeros_like().unwrap()));
     (result.detach(), gradients.collect())
 }
 
@@ -95,10 +96,13 @@ const DROPOUT: Dropout = Dropout { probability: 0.3, key: 0x1234_5678_9abc_def0 
 #[test]
 fn linear_matches_its_composite() {
     for (rows, inputs, outputs) in [(1, 1, 1), (3, 5, 7), (300, 33, 20), (64, 48, 96)] {
-        let operands = [normal(&[2, rows, inputs], 1, 1.0), normal(&[outputs, inputs], 2, 0.2), normal(&[outputs], 3, 1.0)];
+        let operands =
+            [normal(&[2, rows, inputs], 1, 1.0), normal(&[outputs, inputs], 2, 0.2), normal(&[outputs], 3, 1.0)];
         let weights = normal(&[2, rows, outputs], 4, 1.0);
         let name = format!("linear {rows}x{inputs}x{outputs}");
-        check(&name, &operands, &weights, &|t| linear(&t[0], &t[1], &t[2]), &|t| composite::linear(&t[0], &t[1], &t[2]));
+        check(&name, &operands, &weights, &|t| linear(&t[0], &t[1], &t[2]), &|t| {
+            composite::linear(&t[0], &t[1], &t[2])
+        });
         check(&format!("{name} + GELU"), &operands, &weights, &|t| linear_gelu(&t[0], &t[1], &t[2]), &|t| {
             composite::gelu(&composite::linear(&t[0], &t[1], &t[2])?)
         });
@@ -116,17 +120,14 @@ fn projections_side_by_side_match_their_composite() {
         normal(&[3, 24], 6, 0.2),
         normal(&[3], 7, 1.0),
     ];
-    let layers = |t: &[Tensor]| -> Vec<(Tensor, Tensor)> { t[1..].chunks(2).map(|c| (c[0].clone(), c[1].clone())).collect() };
+    let layers =
+        |t: &[Tensor]| -> Vec<(Tensor, Tensor)> { t[1..].chunks(2).map(|c| (c[0].clone(), c[1].clone())).collect() };
     let refs = |l: &[(Tensor, Tensor)], x: &Tensor, f: fn(&Tensor, &[(&Tensor, &Tensor)]) -> Result<Tensor>| {
         f(x, &l.iter().map(|(w, b)| (w, b)).collect::<Vec<_>>())
     };
-    check(
-        "projections",
-        &operands,
-        &normal(&[2, 140, 31], 9, 1.0),
-        &|t| refs(&layers(t), &t[0], projections),
-        &|t| refs(&layers(t), &t[0], composite::projections),
-    );
+    check("projections", &operands, &normal(&[2, 140, 31], 9, 1.0), &|t| refs(&layers(t), &t[0], projections), &|t| {
+        refs(&layers(t), &t[0], composite::projections)
+    });
 }
 
 #[test]
@@ -167,7 +168,8 @@ fn attention_matches_its_composite() {
         for dropout in [None, Some(DROPOUT)] {
             let spec = AttentionSpec { heads, lengths: lengths.clone(), dropout };
             // What comes out for padding is not defined: give it no weight.
-            let live: Vec<f32> = lengths.iter().flat_map(|&n| (0..seq).map(move |i| f32::from(u8::from(i < n)))).collect();
+            let live: Vec<f32> =
+                lengths.iter().flat_map(|&n| (0..seq).map(move |i| f32::from(u8::from(i < n)))).collect();
             let live = Tensor::from_vec(live, (rows, seq, 1), &Device::Cpu).unwrap();
             let weights = normal(&[rows, seq, hidden], 4, 1.0).broadcast_mul(&live).unwrap();
             let part = |t: &Tensor, i: usize| t.narrow(2, i * hidden, hidden)?.contiguous();
@@ -269,7 +271,8 @@ fn gelu_and_exp_are_accurate() {
 #[test]
 fn candles_own_backward_says_what_to_do() {
     let x = Var::from_tensor(&normal(&[2, 3], 1, 1.0)).unwrap();
-    let (w, b) = (Var::from_tensor(&normal(&[4, 3], 2, 1.0)).unwrap(), Var::from_tensor(&normal(&[4], 3, 1.0)).unwrap());
+    let (w, b) =
+        (Var::from_tensor(&normal(&[4, 3], 2, 1.0)).unwrap(), Var::from_tensor(&normal(&[4], 3, 1.0)).unwrap());
     let loss = linear(&x, &w, &b).unwrap().sum_all().unwrap();
     let error = loss.backward().unwrap_err().to_string();
     assert!(error.contains("attar_nn::backward"), "{error}");
@@ -279,7 +282,9 @@ fn candles_own_backward_says_what_to_do() {
 fn the_fused_encoder_layer_matches_its_parts() {
     let (hidden, inner, lengths) = (12, 20, vec![6, 4, 1]);
     let mut operands = vec![normal(&[3, 6, hidden], 1, 1.0)];
-    for (i, (outputs, inputs)) in [(12, 12), (12, 12), (12, 12), (12, 12), (inner, 12), (12, inner)].into_iter().enumerate() {
+    for (i, (outputs, inputs)) in
+        [(12, 12), (12, 12), (12, 12), (12, 12), (inner, 12), (12, inner)].into_iter().enumerate()
+    {
         operands.push(normal(&[outputs, inputs], 10 + i as u64, 0.3));
         operands.push(normal(&[outputs], 20 + i as u64, 0.5));
     }

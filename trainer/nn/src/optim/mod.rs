@@ -217,3 +217,6 @@ impl Moments {
         Ok(Self::Device { first: first.to_device(device)?, second: second.map(|t| t.to_device(device)).transpose()? })
     }
 }
+
+#[cfg(test)]
+mod tests;

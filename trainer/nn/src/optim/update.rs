@@ -139,8 +139,11 @@ impl Fused<'_, '_> {
     fn run(&self, w: &mut [f32], m: &mut [f32], v: &mut [f32]) {
         let size = self.rows.map_or(CHUNK, |(_, width)| CHUNK_ROWS * width);
         // SGD has no second moment: an empty slice for each chunk.
-        let v_chunks: Vec<&mut [f32]> =
-            if v.is_empty() { w.chunks(size).map(|_| Default::default()).collect() } else { v.chunks_mut(size).collect() };
+        let v_chunks: Vec<&mut [f32]> = if v.is_empty() {
+            w.chunks(size).map(|_| Default::default()).collect()
+        } else {
+            v.chunks_mut(size).collect()
+        };
         let chunks = w.par_chunks_mut(size).zip(m.par_chunks_mut(size)).zip(v_chunks).enumerate();
         chunks.for_each(|(i, ((w, m), v))| match self.rows {
             None => self.rule.update(w, Some(&self.gradient[i * size..][..w.len()]), m, v),
@@ -187,7 +190,9 @@ pub(crate) fn apply(rule: &Rule, var: &Var, gradient: &Gradient, moments: &mut M
                     let fused = Fused { rule: *rule, gradient: &rows.values, rows: Some((&rows.ids, width)), moments };
                     var.inplace_op1(&fused)?;
                 }
-                Gradient::Host(data, _) => var.inplace_op1(&Fused { rule: *rule, gradient: data, rows: None, moments })?,
+                Gradient::Host(data, _) => {
+                    var.inplace_op1(&Fused { rule: *rule, gradient: data, rows: None, moments })?
+                }
                 Gradient::Dense(tensor) => with_elements(tensor, |gradient| {
                     var.inplace_op1(&Fused { rule: *rule, gradient, rows: None, moments })
                 })?,

@@ -92,7 +92,12 @@ multiversion! {
 }
 
 impl Attention {
-    pub(crate) fn new(spec: AttentionSpec, bias: Option<Vec<f32>>, [hidden, queries, keys]: [usize; 3], keep: bool) -> Self {
+    pub(crate) fn new(
+        spec: AttentionSpec,
+        bias: Option<Vec<f32>>,
+        [hidden, queries, keys]: [usize; 3],
+        keep: bool,
+    ) -> Self {
         Self { spec, bias, hidden, queries, keys, keep, probabilities: OnceLock::new() }
     }
 
@@ -129,7 +134,9 @@ impl Attention {
         let chunks = context.par_chunks_mut(self.queries * hidden).enumerate();
         if self.keep {
             let mut all = Buffer::stale(batch * heads * plane);
-            chunks.zip(all.par_chunks_mut(heads * plane)).for_each_init(Vec::new, |scratch, ((b, c), p)| run(b, c, p, scratch));
+            chunks
+                .zip(all.par_chunks_mut(heads * plane))
+                .for_each_init(Vec::new, |scratch, ((b, c), p)| run(b, c, p, scratch));
             // Filled once: an operator runs forward once.
             let _ = self.probabilities.set(all);
         } else {
@@ -138,7 +145,15 @@ impl Attention {
         context
     }
 
-    fn forward_head(&self, o: &Operands<'_>, b: usize, head: usize, context: &mut [f32], p: &mut [f32], scratch: &mut Vec<f32>) {
+    fn forward_head(
+        &self,
+        o: &Operands<'_>,
+        b: usize,
+        head: usize,
+        context: &mut [f32],
+        p: &mut [f32],
+        scratch: &mut Vec<f32>,
+    ) {
         let (n, depth, stride) = (self.spec.lengths[b], self.depth(), self.stride());
         let live = self.live_queries(n);
         let q = Matrix::new(&o.q[b * self.queries * o.q_stride + head * depth..], live, depth, o.q_stride);
@@ -168,7 +183,15 @@ impl Attention {
     }
 
     /// Fills the gradients of one sequence.
-    fn backward_sequence(&self, o: &Operands<'_>, p: &[f32], b: usize, dc: &[f32], out: &mut Gradients<'_>, scratch: &mut [Vec<f32>; 2]) {
+    fn backward_sequence(
+        &self,
+        o: &Operands<'_>,
+        p: &[f32],
+        b: usize,
+        dc: &[f32],
+        out: &mut Gradients<'_>,
+        scratch: &mut [Vec<f32>; 2],
+    ) {
         let (n, depth, stride, hidden) = (self.spec.lengths[b], self.depth(), self.stride(), self.hidden);
         let live = self.live_queries(n);
         let plane = self.queries * stride;
@@ -240,10 +263,13 @@ impl Attention {
         let per_sequence = self.spec.heads * self.queries * self.stride();
         // Zeros: the rows of padding are not visited.
         let mut d = Buffer::zeros(qkv.len());
-        d.par_chunks_mut(self.keys * 3 * self.hidden).enumerate().for_each_init(Default::default, |scratch, (b, dkv)| {
-            let p = &p[b * per_sequence..(b + 1) * per_sequence];
-            self.backward_sequence(&operands, p, b, dc, &mut Gradients { dq: None, dkv }, scratch);
-        });
+        d.par_chunks_mut(self.keys * 3 * self.hidden).enumerate().for_each_init(
+            Default::default,
+            |scratch, (b, dkv)| {
+                let p = &p[b * per_sequence..(b + 1) * per_sequence];
+                self.backward_sequence(&operands, p, b, dc, &mut Gradients { dq: None, dkv }, scratch);
+            },
+        );
         Ok(d)
     }
 
@@ -290,7 +316,8 @@ impl CustomOp2 for Attention {
     }
 
     fn bwd(&self, q: &Tensor, kv: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (dq, dkv) = with_elements(q, |q| with_elements(kv, |kv| with_elements(gradient, |dc| self.backward_apart(q, kv, dc))))?;
+        let (dq, dkv) =
+            with_elements(q, |q| with_elements(kv, |kv| with_elements(gradient, |dc| self.backward_apart(q, kv, dc))))?;
         let tensor = |d: Buffer, like: &Tensor| Tensor::from_vec(d.into_vec(), like.shape(), like.device());
         Ok((Some(tensor(dq, q)?), Some(tensor(dkv, kv)?)))
     }

@@ -22,7 +22,9 @@ impl Embeddings {
     fn check(ids: &[u32], table: &Tensor, what: &str) -> Result<()> {
         let rows = table.dim(0)?;
         match ids.iter().find(|&&id| id as usize >= rows) {
-            Some(id) => candle_core::bail!("{what} {id} is beyond its table of {rows} rows; does the tokenizer belong to this encoder?"),
+            Some(id) => candle_core::bail!(
+                "{what} {id} is beyond its table of {rows} rows; does the tokenizer belong to this encoder?"
+            ),
             None => Ok(()),
         }
     }
@@ -47,7 +49,13 @@ impl CustomOp2 for Embeddings {
         "embeddings"
     }
 
-    fn cpu_fwd(&self, word: &CpuStorage, wl: &Layout, position: &CpuStorage, pl: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        word: &CpuStorage,
+        wl: &Layout,
+        position: &CpuStorage,
+        pl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let width = wl.dims()[1];
         Self::check(&self.ids, &self.word, "token id")?;
         if self.first_position + self.seq > pl.dims()[0] {
@@ -80,11 +88,9 @@ impl CustomOp2 for Embeddings {
             }
             if self.position.is_variable() {
                 let mut d = Buffer::zeros(self.position.elem_count());
-                d[self.first_position * width..]
-                    .par_chunks_mut(width)
-                    .take(self.seq)
-                    .enumerate()
-                    .for_each(|(i, row)| g.chunks_exact(width).skip(i).step_by(self.seq).for_each(|g| simd::add_assign(row, g)));
+                d[self.first_position * width..].par_chunks_mut(width).take(self.seq).enumerate().for_each(
+                    |(i, row)| g.chunks_exact(width).skip(i).step_by(self.seq).for_each(|g| simd::add_assign(row, g)),
+                );
                 deposit(&self.position, d)?;
             }
             if let Some((table, types)) = self.types.as_ref().filter(|(table, _)| table.is_variable()) {

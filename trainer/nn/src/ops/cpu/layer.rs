@@ -43,8 +43,16 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    pub(crate) fn new(t: &LayerTensors, bias: Option<&Tensor>, spec: &LayerSpec, [seq, hidden]: [usize; 2], keep: bool) -> Result<Self> {
-        let linear = |weights: &[&(Tensor, Tensor)], gelu: bool| Linear::new(weights.iter().map(|&p| p.clone()).collect(), gelu, keep);
+    pub(crate) fn new(
+        t: &LayerTensors,
+        bias: Option<&Tensor>,
+        spec: &LayerSpec,
+        [seq, hidden]: [usize; 2],
+        keep: bool,
+    ) -> Result<Self> {
+        let linear = |weights: &[&(Tensor, Tensor)], gelu: bool| {
+            Linear::new(weights.iter().map(|&p| p.clone()).collect(), gelu, keep)
+        };
         let (query, packed, queries) = if spec.first_only {
             (Some(linear(&[&t.query], false)), linear(&[&t.key, &t.value], false), 1)
         } else {
@@ -119,7 +127,12 @@ impl Layer {
         let (mut d_own, d_out) = self.attention_norm.backward(&d_middle)?;
         // Its memory serves again: every element is overwritten.
         let mut d_context = d_middle;
-        self.attention_output.backward(&saved.context, d_out.as_deref().unwrap_or(&d_own), Some(&mut d_context), false)?;
+        self.attention_output.backward(
+            &saved.context,
+            d_out.as_deref().unwrap_or(&d_own),
+            Some(&mut d_context),
+            false,
+        )?;
         drop(d_out);
         match (&self.query, &saved.queries, &saved.first) {
             (Some(query), Some(queries), Some(first)) => {

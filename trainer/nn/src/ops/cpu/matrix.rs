@@ -14,7 +14,11 @@ impl<'a> Matrix<'a> {
     /// `rows` x `columns` with rows `stride` apart.
     pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
         let this = Self { data, rows, columns, row_stride: stride, column_stride: 1 };
-        assert!(this.span() <= data.len(), "matrix {rows} x {columns}, stride {stride}, beyond its {} elements", data.len());
+        assert!(
+            this.span() <= data.len(),
+            "matrix {rows} x {columns}, stride {stride}, beyond its {} elements",
+            data.len()
+        );
         this
     }
 

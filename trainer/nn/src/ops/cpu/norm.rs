@@ -119,11 +119,18 @@ impl LayerNorm {
         let block = SUM_ROWS * width;
         with_elements(&self.weight, |weight| {
             with_elements(&self.bias, |bias| {
-                let outputs = y.par_chunks_mut(block).zip(normed.par_chunks_mut(block)).zip(inverse.par_chunks_mut(SUM_ROWS));
+                let outputs =
+                    y.par_chunks_mut(block).zip(normed.par_chunks_mut(block)).zip(inverse.par_chunks_mut(SUM_ROWS));
                 outputs.zip(x.par_chunks(block)).enumerate().for_each(|(i, (((y, normed), inverse), x))| {
                     let first = i * block;
                     let residual = residual.map(|r| &r[first..first + x.len()]);
-                    forward_block(Block { x, residual, first, y, normed, inverse }, weight, bias, self.eps, self.dropout);
+                    forward_block(
+                        Block { x, residual, first, y, normed, inverse },
+                        weight,
+                        bias,
+                        self.eps,
+                        self.dropout,
+                    );
                 });
                 Ok(())
             })
@@ -144,7 +151,8 @@ impl LayerNorm {
         let block = SUM_ROWS * width;
         let mut ds = Buffer::stale(saved.normed.len());
         let partial: Vec<Vec<f32>> = with_elements(&self.weight, |weight| {
-            let inputs = dy.par_chunks(block).zip(saved.normed.par_chunks(block)).zip(saved.inverse.par_chunks(SUM_ROWS));
+            let inputs =
+                dy.par_chunks(block).zip(saved.normed.par_chunks(block)).zip(saved.inverse.par_chunks(SUM_ROWS));
             Ok(ds
                 .par_chunks_mut(block)
                 .zip(inputs)
