@@ -13,7 +13,7 @@ use crate::status::{Failure, Result, Status, lock, status};
 /// `attar_library`.
 pub struct Library(Mutex<attar_library::Library>);
 
-/// The session as the library's judge.
+/// The library's judge, borrowed: the session is still the caller's afterwards.
 struct Judge<'a>(&'a mut attar::Session);
 
 impl Reranker for Judge<'_> {
@@ -22,13 +22,18 @@ impl Reranker for Judge<'_> {
         question: &str,
         texts: &[&str],
     ) -> std::result::Result<Vec<f32>, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.0.score_passages(question, texts)?)
+        self.0.relevance(question, texts)
     }
 }
 
 impl Library {
     pub(crate) fn open(path: &str) -> Result<Self> {
-        Ok(Self(Mutex::new(attar_library::Library::open_or_create(path)?)))
+        let mut library = attar_library::Library::open_or_create(path)?;
+        // A new file has no tables before the first write, without which it cannot be counted or searched: an empty write makes them.
+        if library.len().is_err() {
+            library.index::<&str>(&[], &ReadOptions::default())?;
+        }
+        Ok(Self(Mutex::new(library)))
     }
 
     pub(crate) fn in_memory() -> Result<Self> {
