@@ -1,0 +1,58 @@
+//! Bundles of format 1 must open for ever and give the logits that they gave when they were made.
+//!
+//! A later format adds files; these are never made again. `ATTAR_WRITE_GOLDEN=1` makes missing ones.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use std::path::PathBuf;
+
+use attar::{Model, Weights};
+use common::{Bert, pairs};
+
+/// Kernels may add in another order; int8 sums are exact in all of them.
+const MAX_LOGIT_ERROR: f32 = 1e-4;
+
+fn path(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests", "golden", name].iter().collect()
+}
+
+fn check(name: &str, weights: Weights) {
+    let (bundle, logits) = (path(&format!("{name}.attar")), path(&format!("{name}.tsv")));
+    if std::env::var_os("ATTAR_WRITE_GOLDEN").is_some() && !bundle.exists() {
+        std::fs::write(&bundle, Bert::random(2020).bundle(weights)).unwrap();
+        let model = Model::open(&bundle).unwrap().with_kernel("scalar").unwrap();
+        let mut text = String::from("head\ttext_a\ttext_b\tlogits\n");
+        for head in ["relevance", "nli"] {
+            for ((a, b), score) in pairs().iter().zip(model.session().score(head, &pairs()).unwrap()) {
+                text += &format!("{head}\t{a}\t{b}\t{:?}\n", score.logits);
+            }
+        }
+        std::fs::write(&logits, text).unwrap();
+    }
+    let model = Model::open(&bundle).unwrap();
+    model.verify().unwrap();
+    let table = std::fs::read_to_string(&logits).unwrap();
+    assert!(table.lines().count() > 40);
+    for kernel in Model::kernels() {
+        let mut session = model.with_kernel(kernel).unwrap().session();
+        for line in table.lines().skip(1) {
+            let cells: Vec<&str> = line.split('\t').collect();
+            let expected = cells[3].trim_matches(['[', ']']).split(", ").map(|x| x.parse::<f32>().unwrap());
+            let score = session.score(cells[0], &[(cells[1], cells[2])]).unwrap().remove(0);
+            for (x, y) in score.logits.iter().zip(expected) {
+                assert!((x - y).abs() <= MAX_LOGIT_ERROR, "{kernel}: {line}: {x}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_int8_bundle_of_format_1_still_gives_its_logits() {
+    check("v1-int8", Weights::Int8);
+}
+
+#[test]
+fn the_f32_bundle_of_format_1_still_gives_its_logits() {
+    check("v1-f32", Weights::F32);
+}
