@@ -119,7 +119,10 @@ impl Checkpoints {
         let path = folder.join("position.json");
         let json = fs::read(&path).map_err(|e| Error::io(&path, "read", e))?;
         let position: Position = serde_json::from_slice(&json).map_err(|e| {
-            Error::new(ErrorKind::Mismatch, format!("{}: not a checkpoint of this version: {e}; remove {}", path.display(), self.folder.display()))
+            Error::new(
+                ErrorKind::Mismatch,
+                format!("{}: not a checkpoint of this version: {e}; remove {}", path.display(), self.folder.display()),
+            )
         })?;
         if position.format != FORMAT || position.fingerprint != fingerprint {
             return Err(Error::mismatch(format!(

@@ -423,7 +423,10 @@ impl RunConfig {
         }
         for name in &set.teachers {
             if !self.teachers.iter().any(|t| t.name == *name) {
-                return Err(Error::config(format!("teacher {name:?} of a set of head {:?} is not in [[teachers]]", set.head)));
+                return Err(Error::config(format!(
+                    "teacher {name:?} of a set of head {:?} is not in [[teachers]]",
+                    set.head
+                )));
             }
         }
         Ok(())

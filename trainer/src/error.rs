@@ -65,11 +65,7 @@ impl Error {
     }
 
     pub(crate) fn model(context: impl fmt::Display, source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self {
-            kind: ErrorKind::Model,
-            message: format!("{context}: {source}"),
-            source: Some(Box::new(source)),
-        }
+        Self { kind: ErrorKind::Model, message: format!("{context}: {source}"), source: Some(Box::new(source)) }
     }
 }
 

@@ -25,6 +25,8 @@ pub mod run;
 pub mod scheme;
 pub mod sets;
 pub mod settings;
+#[cfg(test)]
+mod testing;
 pub mod train_loop;
 
 pub use error::{Error, ErrorKind, Result};

@@ -20,9 +20,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let interrupted = error
-                .downcast_ref::<attar_trainer::Error>()
-                .is_some_and(|e| e.kind() == ErrorKind::Interrupted);
+            let interrupted =
+                error.downcast_ref::<attar_trainer::Error>().is_some_and(|e| e.kind() == ErrorKind::Interrupted);
             eprintln!("attar-train: {error:#}");
             ExitCode::from(if interrupted { 130 } else { 2 })
         }

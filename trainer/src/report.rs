@@ -41,7 +41,10 @@ pub fn markdown(output: &Path) -> Result<String> {
     if scores.is_empty() {
         let _ = writeln!(out, "Not evaluated yet.\n");
     } else {
-        let _ = writeln!(out, "| set | head | rows | accuracy % | NLL | ECE | MAP | MRR |\n|---|---|---:|---:|---:|---:|---:|---:|");
+        let _ = writeln!(
+            out,
+            "| set | head | rows | accuracy % | NLL | ECE | MAP | MRR |\n|---|---|---:|---:|---:|---:|---:|---:|"
+        );
         for file in &scores {
             let ensemble = file.ensemble.map_or_else(String::new, |e| format!(" ({e:?})"));
             let (map, mrr) = file
@@ -52,7 +55,12 @@ pub fn markdown(output: &Path) -> Result<String> {
             let _ = writeln!(
                 out,
                 "| {}{ensemble} | {} | {} | {:.2} | {:.4} | {:.4} | {map} | {mrr} |",
-                file.name, file.head, s.rows, 100.0 * s.accuracy, s.nll, s.ece
+                file.name,
+                file.head,
+                s.rows,
+                100.0 * s.accuracy,
+                s.nll,
+                s.ece
             );
         }
         let _ = writeln!(out);

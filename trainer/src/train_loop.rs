@@ -130,10 +130,8 @@ pub fn train(
         progress.update(at.step as u64, || format!("loss {:.4} {speed:.1} ex/s", at.mean_loss()));
 
         if at.step % evaluate_every == 0 || at.step == steps {
-            at.last_scores = validation
-                .iter()
-                .map(|set| evaluate::validate(student, set, around.device))
-                .collect::<Result<_>>()?;
+            at.last_scores =
+                validation.iter().map(|set| evaluate::validate(student, set, around.device)).collect::<Result<_>>()?;
             let objective = objective(&at.last_scores);
             progress.say(format!("step {} loss {:.4} {}", at.step, at.mean_loss(), in_words(&at.last_scores)));
             history.append(&at, rate, speed)?;
@@ -205,7 +203,9 @@ fn mask_seed(seed: u64, step: usize, micro: usize) -> u64 {
 fn diverged(name: &str, step: usize, loss: f64, norm: f64) -> Error {
     Error::new(
         ErrorKind::Model,
-        format!("{name}: loss {loss} and gradient norm {norm} at step {step}, expected finite numbers; lower learning_rate or clip, or lengthen warmup"),
+        format!(
+            "{name}: loss {loss} and gradient norm {norm} at step {step}, expected finite numbers; lower learning_rate or clip, or lengthen warmup"
+        ),
     )
 }
 

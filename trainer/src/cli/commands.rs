@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use attar_trainer::config::{
-    EvaluateConfig, HeadConfig, LayerChoice, PoolerStart, RunConfig, SetConfig, StageConfig, StudentConfig, TeacherConfig,
-    TeacherKind, ValidationConfig,
+    EvaluateConfig, HeadConfig, LayerChoice, PoolerStart, RunConfig, SetConfig, StageConfig, StudentConfig,
+    TeacherConfig, TeacherKind, ValidationConfig,
 };
 use attar_trainer::data::{RowFilter, head_labels, read_rows};
 use attar_trainer::label::{LabelStore, Teacher};
@@ -19,8 +19,7 @@ use attar_trainer::{Error, ErrorKind, report as reports, run as runs};
 
 use super::arguments::{
     Common, CutArgument, DistillArguments, EvaluateArguments, KindArgument, LabelArguments, PairsArguments,
-    PoolerArgument,
-    ReportArguments, RunArguments, TeacherArguments, Training,
+    PoolerArgument, ReportArguments, RunArguments, TeacherArguments, Training,
 };
 
 type Done = anyhow::Result<()>;

@@ -72,8 +72,7 @@ fn shares(sizes: &[usize], temperature: f64) -> Vec<usize> {
         return sizes.to_vec();
     }
     let total: usize = sizes.iter().sum();
-    let weights: Vec<f64> =
-        sizes.iter().map(|&n| if n == 0 { 0.0 } else { (n as f64).powf(temperature) }).collect();
+    let weights: Vec<f64> = sizes.iter().map(|&n| if n == 0 { 0.0 } else { (n as f64).powf(temperature) }).collect();
     let sum: f64 = weights.iter().sum();
     sizes
         .iter()

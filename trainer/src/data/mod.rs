@@ -10,4 +10,4 @@ pub use batches::{Batch, BatchPlan, PlanSettings};
 pub use labels::{LabelMap, head_labels, relevance_question_first};
 pub use read::{Row, RowFilter, read_rows};
 pub use split::{deduplicate, limit, split_by_text};
-pub use tokens::{Tokens, PairTokenizer, Truncation};
+pub use tokens::{PairTokenizer, Tokens, Truncation};

@@ -85,11 +85,7 @@ fn read_tsv(path: &Path, text: &str, labels: Option<&LabelMap>, filter: &RowFilt
     let find = |names: &[&str]| names.iter().find_map(|n| header.iter().position(|h| h == n));
     let need = |names: &[&str]| {
         find(names).ok_or_else(|| {
-            Error::data(
-                path,
-                1,
-                format!("no column {}; the header has {}", names.join(" or "), header.join(", ")),
-            )
+            Error::data(path, 1, format!("no column {}; the header has {}", names.join(" or "), header.join(", ")))
         })
     };
     let (a, b) = (need(A)?, need(B)?);

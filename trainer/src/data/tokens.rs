@@ -73,9 +73,7 @@ impl PairTokenizer {
         }
         let mut inner = Tokenizer::from_file(&path)
             .map_err(|e| Error::new(ErrorKind::Model, format!("{}: {e}", path.display())))?;
-        inner
-            .with_truncation(None)
-            .map_err(|e| Error::new(ErrorKind::Model, format!("{}: {e}", path.display())))?;
+        inner.with_truncation(None).map_err(|e| Error::new(ErrorKind::Model, format!("{}: {e}", path.display())))?;
         inner.with_padding(None);
         // "[SEP]" in a user's text is text, not a separator.
         inner.set_encode_special_tokens(true);

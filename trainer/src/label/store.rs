@@ -196,8 +196,9 @@ impl LabelStore {
 
 fn read_key(path: &Path) -> Result<StoreKey> {
     let json = fs::read(path).map_err(|e| Error::io(path, "read", e))?;
-    serde_json::from_slice(&json)
-        .map_err(|e| Error::new(ErrorKind::Data, format!("{}: not a soft-label folder of this version: {e}", path.display())))
+    serde_json::from_slice(&json).map_err(|e| {
+        Error::new(ErrorKind::Data, format!("{}: not a soft-label folder of this version: {e}", path.display()))
+    })
 }
 
 /// The first part in which two keys differ.

@@ -39,9 +39,7 @@ impl Teacher {
     /// When the folder lacks a file, or holds another architecture than `kind` needs.
     pub fn load(name: &str, kind: TeacherKind, folder: &Path, max_len: usize, device: &Device) -> Result<Self> {
         let model = match kind {
-            TeacherKind::SentenceEncoder => {
-                Model::Sentences(Box::new(Encoder::load(folder, &Layers::All, device)?))
-            }
+            TeacherKind::SentenceEncoder => Model::Sentences(Box::new(Encoder::load(folder, &Layers::All, device)?)),
             TeacherKind::Classifier => Model::Classifier(Box::new(Student::load(folder, device)?)),
         };
         let hash = Fingerprint::new()
@@ -122,9 +120,10 @@ impl Teacher {
     pub fn score(&self, rows: &[Row]) -> Result<Vec<f32>> {
         match &self.model {
             Model::Sentences(encoder) => self.cosines(encoder, rows, &mut HashMap::new()),
-            Model::Classifier(_) => {
-                Err(Error::config(format!("teacher {:?} is a classifier; only a sentence encoder has cosines", self.name)))
-            }
+            Model::Classifier(_) => Err(Error::config(format!(
+                "teacher {:?} is a classifier; only a sentence encoder has cosines",
+                self.name
+            ))),
         }
     }
 

@@ -12,8 +12,8 @@ pub struct Bm25 {
 // The words that a question has whatever it is about: searching for them costs time and finds nothing.
 const STOP_WORDS: &[&str] = &[
     "a", "an", "the", "of", "in", "on", "at", "to", "for", "from", "by", "with", "and", "or", "as", "is", "are", "was",
-    "were", "be", "been", "did", "do", "does", "has", "have", "had", "it", "its", "that", "this", "what", "which", "who",
-    "whom", "when", "where", "why", "how", "many", "much", "can", "s", "t",
+    "were", "be", "been", "did", "do", "does", "has", "have", "had", "it", "its", "that", "this", "what", "which",
+    "who", "whom", "when", "where", "why", "how", "many", "much", "can", "s", "t",
 ];
 
 fn failed(source: rusqlite::Error) -> Error {
@@ -62,11 +62,8 @@ impl Bm25 {
 
 /// An FTS5 query that any of the text's words matches; `None` when it has no word.
 fn query_of(text: &str) -> Option<String> {
-    let mut words: Vec<String> = text
-        .split(|c: char| !c.is_alphanumeric())
-        .map(str::to_lowercase)
-        .filter(|w| !w.is_empty())
-        .collect();
+    let mut words: Vec<String> =
+        text.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase).filter(|w| !w.is_empty()).collect();
     words.sort_unstable();
     words.dedup();
     let telling: Vec<&String> = words.iter().filter(|w| !STOP_WORDS.contains(&w.as_str())).collect();

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::bm25::Bm25;
 use super::PairsConfig;
+use super::bm25::Bm25;
 use super::sources::{Collection, Question, keep_some, read_source};
 use crate::data::{RowFilter, read_rows};
 use crate::error::Result;

@@ -6,8 +6,9 @@ use crate::random::Random;
 
 // Words after which a full stop does not end a sentence, lower case.
 const ABBREVIATIONS: &[&str] = &[
-    "mr", "mrs", "ms", "dr", "st", "prof", "sr", "jr", "vs", "no", "vol", "fig", "gen", "col", "capt", "lt", "sgt", "rev",
-    "hon", "gov", "sen", "rep", "e.g", "i.e", "approx", "inc", "ltd", "co", "corp", "ca", "c", "al", "ed", "pp", "op",
+    "mr", "mrs", "ms", "dr", "st", "prof", "sr", "jr", "vs", "no", "vol", "fig", "gen", "col", "capt", "lt", "sgt",
+    "rev", "hon", "gov", "sen", "rep", "e.g", "i.e", "approx", "inc", "ltd", "co", "corp", "ca", "c", "al", "ed", "pp",
+    "op",
 ];
 
 /// The byte ranges of a text's sentences; they cover all of it but the white space between them.

@@ -1,0 +1,152 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::data::{RowFilter, read_rows};
+
+fn pieces(text: &str) -> Vec<&str> {
+    split_sentences(text).into_iter().map(|range| &text[range]).collect()
+}
+
+#[test]
+fn sentences_end_where_readers_say() {
+    assert_eq!(pieces("It rains. Does it? Yes!  Good."), ["It rains.", "Does it?", "Yes!", "Good."]);
+    assert_eq!(
+        pieces("Dr. J. Smith paid 3.5 dollars, e.g. to Mr. Li. Then he left"),
+        ["Dr. J. Smith paid 3.5 dollars, e.g. to Mr. Li.", "Then he left"]
+    );
+    assert_eq!(
+        pieces("He said \"No.\" She left (at 5 p.m. sharp). 1990 came."),
+        ["He said \"No.\"", "She left (at 5 p.m. sharp).", "1990 came."]
+    );
+    assert_eq!(pieces("  "), Vec::<&str>::new());
+    assert_eq!(pieces("Ünïcode… ok. Äh!"), ["Ünïcode… ok.", "Äh!"]);
+}
+
+#[test]
+fn chunks_hold_one_to_four_sentences_and_all_of_the_text() {
+    let text: String = (0..50).map(|i| format!("Sentence number {i}. ")).collect();
+    let chunks = super::sentences::chunks(&text);
+    assert_eq!(chunks.iter().map(|c| split_sentences(&text[c.clone()]).len()).sum::<usize>(), 50);
+    assert!(chunks.iter().all(|c| (1..=4).contains(&split_sentences(&text[c.clone()]).len())));
+    assert_eq!(chunks, super::sentences::chunks(&text));
+}
+
+#[test]
+fn bm25_finds_rare_words_first() {
+    let index = Bm25::new(["the cat sat on the mat", "a dog ran", "the dog and the cat", "a zebra ran"]).unwrap();
+    assert_eq!(index.search("Where did the zebras run?", 1).unwrap(), [3]);
+    assert_eq!(index.search("cat mat", 10).unwrap(), [0, 2]);
+    assert_eq!(index.search("\"; DROP OR NEAR(*", 10).unwrap(), Vec::<usize>::new());
+    assert_eq!(index.search("???", 10).unwrap(), Vec::<usize>::new());
+    assert_eq!(index.search("the", 10).unwrap().len(), 2);
+}
+
+const PARAGRAPHS: &str = concat!(
+    r#"{"title": "A", "context": "Müller lives in Berlin. He has a dog. The dog barks at night.", "qas": [{"id": "1", "question": "Where does Müller live?", "answers": [{"answer_start": 16, "text": "Berlin"}]}]}"#,
+    "\n",
+    r#"{"title": "B", "context": "Paris lies on the Seine. The tower is high. Cats live there.", "qas": [{"id": "2", "question": "Where does Paris lie?", "answers": [{"answer_start": 18, "text": "Seine"}]}]}"#,
+    "\n"
+);
+
+fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn config(sources: Vec<PairSource>) -> PairsConfig {
+    PairsConfig { name: "p".into(), sources, bm25: 1, random: 1, limit: None, exclude: Vec::new() }
+}
+
+fn squad(path: PathBuf, cut: Cut) -> PairSource {
+    PairSource { path, kind: SourceKind::Squad, cut, limit: None }
+}
+
+fn built(config: &PairsConfig) -> Vec<BuiltPair> {
+    build_from(config, 7, Path::to_owned, |_, _| Ok(())).unwrap()
+}
+
+#[test]
+fn squad_gives_positives_siblings_and_negatives_without_the_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let pairs = built(&config(vec![squad(write(folder.path(), "s.jsonl", PARAGRAPHS), Cut::Sentences)]));
+    let of_first: Vec<&BuiltPair> = pairs.iter().filter(|p| p.id.starts_with("1-")).collect();
+    assert_eq!(of_first[0].passage, "Müller lives in Berlin.");
+    assert_eq!((of_first[0].kind, of_first[0].relevant), (PairKind::Positive, Some(true)));
+    assert_eq!((of_first[1].kind, of_first[1].relevant), (PairKind::Given, Some(false)));
+    assert!(of_first[1].passage.contains("dog"));
+    let kinds: HashSet<&str> = of_first.iter().map(|p| p.kind.name()).collect();
+    assert!(kinds.contains("random"), "{kinds:?}");
+    assert!(of_first[1..].iter().all(|p| !p.passage.contains("Berlin") && p.relevant == Some(false)));
+    let passages: HashSet<&str> = of_first.iter().map(|p| p.passage.as_str()).collect();
+    assert_eq!(passages.len(), of_first.len());
+}
+
+#[test]
+fn pairs_are_the_same_every_time_and_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(vec![squad(write(folder.path(), "s.jsonl", PARAGRAPHS), Cut::Chunks)]);
+    let pairs = built(&config);
+    assert_eq!(pairs, built(&config));
+    let path = folder.path().join("out/pairs.tsv");
+    write_pairs(&path, &pairs).unwrap();
+    assert_eq!(read_rows(&path, None, &RowFilter::new()).unwrap().len(), pairs.len());
+    let first = std::fs::read(&path).unwrap();
+    write_pairs(&path, &built(&config)).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), first);
+}
+
+#[test]
+fn hard_negatives_of_unlabelled_pairs_are_left_to_the_teacher() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = "text_a\ttext_b\nwho sells fish\tThe market sells fish.\nwho sells bread\tThe baker sells bread.\n";
+    let source = |path| PairSource { path, kind: SourceKind::Pairs, cut: Cut::Whole, limit: None };
+    let mut config = config(vec![source(write(folder.path(), "p.tsv", rows))]);
+    config.random = 0;
+    let pairs = built(&config);
+    let hard: Vec<&BuiltPair> = pairs.iter().filter(|p| p.kind == PairKind::Bm25).collect();
+    assert_eq!(hard.len(), 2);
+    assert!(hard.iter().all(|p| p.relevant.is_none()));
+    let labelled = "text_a\ttext_b\tlabel\nq\tp one\tentailment\nq\tp two\tnot_entailment\n";
+    config.sources = vec![source(write(folder.path(), "l.tsv", labelled))];
+    config.bm25 = 0;
+    let relevant: Vec<Option<bool>> = built(&config).iter().map(|p| p.relevant).collect();
+    assert_eq!(relevant, [Some(true), Some(false)]);
+}
+
+#[test]
+fn excluded_questions_and_passages_do_not_occur() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(vec![squad(write(folder.path(), "s.jsonl", PARAGRAPHS), Cut::Sentences)]);
+    let dev = "text_a\ttext_b\nWhere does Paris lie?\tHe has a dog.\n";
+    config.exclude = vec![write(folder.path(), "dev.tsv", dev)];
+    let pairs = built(&config);
+    assert!(!pairs.is_empty());
+    assert!(pairs.iter().all(|p| p.question != "Where does Paris lie?" && p.passage != "He has a dog."));
+}
+
+#[test]
+fn limits_are_subsets() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(vec![squad(write(folder.path(), "s.jsonl", PARAGRAPHS), Cut::Sentences)]);
+    config.limit = Some(1);
+    let questions: HashSet<String> = built(&config).into_iter().map(|p| p.question).collect();
+    assert_eq!(questions.len(), 1);
+}
+
+#[test]
+fn lines_of_another_form_are_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |text: &str| {
+        let config = config(vec![squad(write(folder.path(), "s.jsonl", text), Cut::Sentences)]);
+        build_from(&config, 7, Path::to_owned, |_, _| Ok(())).unwrap_err().to_string()
+    };
+    assert!(run("{\"context\": \"x\"}\n").contains("s.jsonl:1:"));
+    assert!(
+        run(&PARAGRAPHS.replace("\"answer_start\": 18", "\"answer_start\": 999"))
+            .contains("s.jsonl:2: answer_start 999")
+    );
+}

@@ -129,8 +129,7 @@ impl Runner<'_> {
             for (folder, student) in folders.iter().zip(&students) {
                 let tokenizer = PairTokenizer::from_folder(folder, self.config.student.max_len)?;
                 let (reporter, stop) = (self.options.reporter, &self.options.stop);
-                let predicted =
-                    predict(student, &tokenizer, &file.head, rows.clone(), &self.device, reporter, stop)?;
+                let predicted = predict(student, &tokenizer, &file.head, rows.clone(), &self.device, reporter, stop)?;
                 let name = match folders {
                     [_] => file.name.clone(),
                     _ => format!("{} {}", file.name, folder.file_name().unwrap_or_default().to_string_lossy()),

@@ -38,13 +38,18 @@ impl Runner<'_> {
             return Ok(());
         }
         mark.unset()?;
-        let pairs = pairs::build_from(config, self.config.seed, |path| self.data(path), |done, all| {
-            self.options.stop.check()?;
-            if done == all {
-                self.options.reporter.say(format!("pairs {}: {all} questions", config.name));
-            }
-            Ok(())
-        })?;
+        let pairs = pairs::build_from(
+            config,
+            self.config.seed,
+            |path| self.data(path),
+            |done, all| {
+                self.options.stop.check()?;
+                if done == all {
+                    self.options.reporter.say(format!("pairs {}: {all} questions", config.name));
+                }
+                Ok(())
+            },
+        )?;
         pairs::write_pairs(&path, &pairs)?;
         self.options.reporter.say(format!("pairs {}: {} pairs in {}", config.name, pairs.len(), path.display()));
         mark.set()
@@ -60,18 +65,23 @@ impl Runner<'_> {
 
     /// The folder of a teacher: as given, or where it was fine-tuned to.
     pub(super) fn teacher_folder(&self, teacher: &TeacherConfig) -> PathBuf {
-        if teacher.sets.is_empty() { self.encoder(&teacher.encoder) } else { self.output("teachers").join(&teacher.name) }
+        if teacher.sets.is_empty() {
+            self.encoder(&teacher.encoder)
+        } else {
+            self.output("teachers").join(&teacher.name)
+        }
     }
 
     /// The answers of one teacher for a set's rows, from disk or computed and stored.
-    pub(super) fn answers(&self, teacher: &TeacherConfig, set: &SetConfig, labels: &[String], rows: &[Row]) -> Result<Answers> {
-        let loaded = Teacher::load(
-            &teacher.name,
-            teacher.kind,
-            &self.teacher_folder(teacher),
-            teacher.max_len,
-            &self.device,
-        )?;
+    pub(super) fn answers(
+        &self,
+        teacher: &TeacherConfig,
+        set: &SetConfig,
+        labels: &[String],
+        rows: &[Row],
+    ) -> Result<Answers> {
+        let loaded =
+            Teacher::load(&teacher.name, teacher.kind, &self.teacher_folder(teacher), teacher.max_len, &self.device)?;
         let key = loaded.key(&set.head, labels, rows)?;
         let folder = self.output("labels").join(&teacher.name).join(&key.dataset_hash).join(&set.head);
         let values = key.values;

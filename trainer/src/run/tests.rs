@@ -1,0 +1,179 @@
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use attar_nn::Student;
+
+use super::*;
+use crate::ErrorKind;
+use crate::testing::{RELEVANCE, write_encoder, write_tokenizer};
+
+/// Writes rows of relevance in which colour and question say the label.
+fn write_rows(path: &Path, rows: usize) {
+    let mut text = "id\ttext_a\ttext_b\tlabel\n".to_owned();
+    for i in 0..rows {
+        let (word, label) = if i % 2 == 0 { ("red", 1) } else { ("blue", 0) };
+        text += &format!("{i}\twhat is the sky {}\tthe {word} cat sat {i}\t{label}\n", i / 4);
+    }
+    std::fs::write(path, text).unwrap();
+}
+
+struct World {
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        write_tokenizer(&folder.path().join("tokenizer"));
+        for seed in 1..=2 {
+            write_encoder(&folder.path().join(format!("teacher{seed}")), seed, &[RELEVANCE]);
+        }
+        write_rows(&folder.path().join("train.tsv"), 64);
+        write_rows(&folder.path().join("dev.tsv"), 16);
+        Self { folder }
+    }
+
+    fn run(&self, scheme: &str, teachers: &str, stage1: bool) -> Result<Vec<FileScores>> {
+        let stage1 = if stage1 {
+            format!("[stage1]\nsets = [{{ head = \"relevance\", path = \"train.tsv\", teachers = [{teachers}] }}]\n")
+        } else {
+            String::new()
+        };
+        let text = format!(
+            r#"
+name = "t"
+scheme = "{scheme}"
+validation = {{ fraction = 0.2 }}
+evaluate = [{{ name = "dev", head = "relevance", path = "dev.tsv" }}]
+[student]
+encoder = "tokenizer"
+fresh = {{ layers = 1, hidden = 16, attention_heads = 2, intermediate = 32 }}
+max_len = 32
+heads = [{{ name = "relevance" }}]
+[[teachers]]
+name = "a"
+kind = "classifier"
+encoder = "teacher1"
+[[teachers]]
+name = "b"
+kind = "sentence-encoder"
+encoder = "teacher2"
+{stage1}[stage2]
+sets = [{{ head = "relevance", path = "train.tsv", teachers = [{teachers}] }}]
+[stage2.training]
+epochs = 1
+evaluations = 1
+"#
+        );
+        let mut config = RunConfig::parse(&text)?;
+        config.data = self.folder.path().to_owned();
+        config.encoders = self.folder.path().to_owned();
+        let options = RunOptions {
+            output: self.folder.path().join(scheme),
+            device: "cpu".into(),
+            threads: 0,
+            checkpoint_every: Duration::from_secs(60),
+            reporter: Reporter::new(true),
+            stop: Stop::default(),
+        };
+        run(&config, &options)
+    }
+
+    fn student(&self, path: &str) -> Student {
+        Student::load(&self.folder.path().join(path), &Device::Cpu).unwrap()
+    }
+}
+
+const BOTH: &str = "\"a\", \"b\"";
+
+#[test]
+fn every_scheme_runs_to_its_end() {
+    let world = World::new();
+    for (scheme, teachers, copies) in
+        [("fine-tune", "", 1), ("1-o-1", "\"a\"", 1), ("1avg-o-1", BOTH, 1), ("m-o-1", BOTH, 2)]
+    {
+        let scores = world.run(scheme, teachers, false).unwrap();
+        assert_eq!((scores.len(), scores[0].scores.rows), (1, 16), "{scheme}");
+        let student = world.student(&format!("{scheme}/student"));
+        assert_eq!(student.head("relevance").unwrap().copies, copies, "{scheme}");
+        assert_eq!(student.provenance()["scheme"].as_str(), Some(scheme));
+    }
+}
+
+#[test]
+fn tmkd_has_two_stages_and_a_copy_for_each_teacher() {
+    let world = World::new();
+    world.run("tmkd", BOTH, true).unwrap();
+    assert_eq!(world.student("tmkd/student").head("relevance").unwrap().copies, 2);
+    assert_eq!(world.student("tmkd/stage1").provenance()["stage"].as_str(), Some("stage1"));
+    let report = std::fs::read_to_string(world.folder.path().join("tmkd/report.md")).unwrap();
+    for part in ["# Run t", "| dev | relevance | 16 |", "## Training stage1", "## Training stage2", "Loss: `"] {
+        assert!(report.contains(part), "no {part:?} in {report}");
+    }
+}
+
+#[test]
+fn many_students_answer_one_by_one_and_together() {
+    let world = World::new();
+    let scores = world.run("m-o-m", BOTH, false).unwrap();
+    let together: Vec<Option<Ensemble>> = scores.iter().map(|s| s.ensemble).collect();
+    let expected = [Ensemble::Majority, Ensemble::MeanProbability, Ensemble::ValidationWeight].map(Some);
+    assert_eq!(together[..2], [None, None]);
+    assert_eq!(together[2..], expected);
+}
+
+#[test]
+fn a_finished_step_is_not_done_again_unless_its_inputs_change() {
+    let world = World::new();
+    world.run("fine-tune", "", false).unwrap();
+    let weights = world.folder.path().join("fine-tune/student/model.safetensors");
+    let written = || std::fs::metadata(&weights).unwrap().modified().unwrap();
+    let first = written();
+    world.run("fine-tune", "", false).unwrap();
+    assert_eq!(written(), first);
+    write_rows(&world.folder.path().join("train.tsv"), 48);
+    world.run("fine-tune", "", false).unwrap();
+    assert_ne!(written(), first);
+}
+
+#[test]
+fn bad_inputs_are_errors_that_name_them() {
+    let world = World::new();
+    let train = world.folder.path().join("train.tsv");
+    std::fs::write(&train, "text_a\tlabel\n").unwrap();
+    assert!(world.run("fine-tune", "", false).unwrap_err().to_string().contains("train.tsv:1: no column text_b"));
+    std::fs::write(&train, "text_a\ttext_b\tlabel\n").unwrap();
+    assert!(world.run("fine-tune", "", false).unwrap_err().to_string().contains("no rows are left"));
+    std::fs::remove_file(&train).unwrap();
+    assert_eq!(world.run("fine-tune", "", false).unwrap_err().kind(), ErrorKind::Io);
+    std::fs::remove_dir_all(world.folder.path().join("tokenizer")).unwrap();
+    assert!(world.run("fine-tune", "", false).unwrap_err().to_string().contains("tokenizer.json"));
+}
+
+#[test]
+fn the_identity_pooler_reads_the_first_token_itself() {
+    let world = World::new();
+    let text = "name = \"i\"\n[student]\nencoder = \"teacher1\"\npooler = \"identity\"\nmax_len = 32\nheads = [{ name = \
+                \"relevance\" }]\n[stage2]\nsets = [{ head = \"relevance\", path = \"train.tsv\" }]\n[stage2.training]\n\
+                max_steps = 1\nlearning_rate = 1e-9\n";
+    let mut config = RunConfig::parse(text).unwrap();
+    config.data = world.folder.path().to_owned();
+    config.encoders = world.folder.path().to_owned();
+    let options = RunOptions {
+        output: world.folder.path().join("i"),
+        device: "cpu".into(),
+        threads: 0,
+        checkpoint_every: Duration::from_secs(60),
+        reporter: Reporter::new(true),
+        stop: Stop::default(),
+    };
+    run(&config, &options).unwrap();
+    let student = world.student("i/student");
+    let weight = student.parameters().get("pooler.dense.weight").unwrap().var.to_vec2::<f32>().unwrap();
+    for (i, row) in weight.iter().enumerate() {
+        for (j, value) in row.iter().enumerate() {
+            assert!((value - f32::from(u8::from(i == j))).abs() < 1e-6);
+        }
+    }
+}
