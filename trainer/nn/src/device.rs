@@ -58,3 +58,20 @@ pub fn set_threads(threads: usize) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_chosen_by_name() {
+        assert!(choose_device("cpu").is_ok_and(|d| d.is_cpu()));
+        for name in ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "CPU"] {
+            assert!(choose_device(name).is_err_and(|e| e.kind() == ErrorKind::Argument), "{name:?}");
+        }
+        if !cfg!(feature = "cuda") {
+            let error = choose_device("cuda:0").err().map(|e| (e.kind(), e.to_string()));
+            assert!(error.is_some_and(|(kind, text)| kind == ErrorKind::Device && text.contains("--features cuda")));
+        }
+    }
+}

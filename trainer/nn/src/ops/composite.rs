@@ -58,6 +58,7 @@ pub fn softmax(x: &Tensor) -> Result<Tensor> {
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Tensor>, spec: &AttentionSpec) -> Result<Tensor> {
     let (rows, queries, hidden) = q.dims3()?;
     let keys = k.dim(1)?;
+    spec.check(k, 1, hidden, keys)?;
     let depth = hidden / spec.heads;
     let split = |t: &Tensor, n: usize| t.reshape((rows, n, spec.heads, depth))?.transpose(1, 2)?.contiguous();
     let scores = split(q, queries)?.matmul(&split(k, keys)?.transpose(2, 3)?.contiguous()?)?;

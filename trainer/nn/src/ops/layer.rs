@@ -76,7 +76,7 @@ pub fn encoder_layer(
     projections: bool,
 ) -> Result<(Tensor, Option<[Tensor; 3]>)> {
     let (_, seq, hidden) = x.dims3()?;
-    spec.attention.check(x, hidden, seq)?;
+    spec.attention.check(x, 1, hidden, seq)?;
     let usable = tensors.linears().into_iter().chain(tensors.norms()).all(|(w, b)| cpu::are_parameters(&[w, b]));
     let attention = super::fast_attention(&[x], bias, (spec.attention.heads, seq, seq));
     if projections || !(usable && attention && tensors.fit(hidden)) {

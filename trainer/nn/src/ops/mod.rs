@@ -180,7 +180,7 @@ fn fast_norm(x: &Tensor, weight: &Tensor, bias: &Tensor) -> bool {
 pub fn self_attention(qkv: &Tensor, bias: Option<&Tensor>, spec: &AttentionSpec) -> Result<Tensor> {
     let (_, seq, width) = qkv.dims3()?;
     let hidden = width / 3;
-    spec.check(qkv, 3 * hidden, seq)?;
+    spec.check(qkv, 3, hidden, seq)?;
     if !fast_attention(&[qkv], bias, (spec.heads, seq, seq)) {
         let part = |i: usize| qkv.narrow(2, i * hidden, hidden)?.contiguous();
         return composite::attention(&part(0)?, &part(1)?, &part(2)?, bias, spec);
@@ -196,8 +196,8 @@ pub fn self_attention(qkv: &Tensor, bias: Option<&Tensor>, spec: &AttentionSpec)
 pub fn attention(q: &Tensor, kv: &Tensor, bias: Option<&Tensor>, spec: &AttentionSpec) -> Result<Tensor> {
     let (_, queries, hidden) = q.dims3()?;
     let (_, keys, _) = kv.dims3()?;
-    spec.check(q, hidden, usize::MAX)?;
-    spec.check(kv, 2 * hidden, keys)?;
+    spec.check(q, 1, hidden, usize::MAX)?;
+    spec.check(kv, 2, hidden, keys)?;
     // With as many queries as keys the fast operator would take them for the same tokens and leave out padding.
     if queries == keys && keys > 1 || !fast_attention(&[q, kv], bias, (spec.heads, queries, keys)) {
         let part = |i: usize| kv.narrow(2, i * hidden, hidden)?.contiguous();
@@ -208,14 +208,14 @@ pub fn attention(q: &Tensor, kv: &Tensor, bias: Option<&Tensor>, spec: &Attentio
 }
 
 impl AttentionSpec {
-    fn check(&self, x: &Tensor, width: usize, seq: usize) -> Result<()> {
-        let fits = x.dims()[0] == self.lengths.len() && x.dims()[2] == width && x.elem_count() > 0;
-        let heads = self.heads > 0 && width.is_multiple_of(self.heads);
+    fn check(&self, x: &Tensor, parts: usize, hidden: usize, seq: usize) -> Result<()> {
+        let fits = x.dims()[0] == self.lengths.len() && x.dims()[2] == parts * hidden && x.elem_count() > 0;
+        let heads = self.heads > 0 && hidden.is_multiple_of(self.heads);
         if fits && heads && self.lengths.iter().all(|&n| n > 0 && n <= seq) {
             return Ok(());
         }
         Err(crate::Error::argument(format!(
-            "attention: operand {:?} with {} heads and lengths {:?}, expected width {width}, a multiple of the heads, and one \
+            "attention: operand {:?} with {} heads and lengths {:?}, expected {parts} x {hidden} wide, {hidden} a multiple of the heads, and one \
              length within 1..={seq} a row",
             x.dims(),
             self.heads,

@@ -122,11 +122,11 @@ fn projections_side_by_side_match_their_composite() {
     ];
     let layers =
         |t: &[Tensor]| -> Vec<(Tensor, Tensor)> { t[1..].chunks(2).map(|c| (c[0].clone(), c[1].clone())).collect() };
-    let refs = |l: &[(Tensor, Tensor)], x: &Tensor, f: fn(&Tensor, &[(&Tensor, &Tensor)]) -> Result<Tensor>| {
-        f(x, &l.iter().map(|(w, b)| (w, b)).collect::<Vec<_>>())
-    };
-    check("projections", &operands, &normal(&[2, 140, 31], 9, 1.0), &|t| refs(&layers(t), &t[0], projections), &|t| {
-        refs(&layers(t), &t[0], composite::projections)
+    fn refs(layers: &[(Tensor, Tensor)]) -> Vec<(&Tensor, &Tensor)> {
+        layers.iter().map(|(w, b)| (w, b)).collect()
+    }
+    check("projections", &operands, &normal(&[2, 140, 31], 9, 1.0), &|t| projections(&t[0], &refs(&layers(t))), &|t| {
+        composite::projections(&t[0], &refs(&layers(t)))
     });
 }
 
@@ -196,6 +196,22 @@ fn attention_matches_its_composite() {
             assert_close(&format!("{name}, bias"), &fast, &(expected * &weights).unwrap(), TOLERANCE);
         }
     }
+}
+
+#[test]
+fn operands_that_do_not_fit_are_errors_not_panics() {
+    let spec = |heads, lengths: &[usize]| AttentionSpec { heads, lengths: lengths.to_vec(), dropout: None };
+    let qkv = normal(&[2, 3, 12], 1, 1.0);
+    for bad in [spec(0, &[3, 3]), spec(3, &[3, 3]), spec(2, &[3]), spec(2, &[3, 4]), spec(2, &[0, 1])] {
+        assert!(self_attention(&qkv, None, &bad).is_err(), "{bad:?}");
+        let q = qkv.narrow(2, 0, 4).unwrap();
+        assert!(composite::attention(&q, &q, &q, None, &bad).is_err(), "{bad:?}");
+    }
+    let (x, w, b) = (normal(&[4, 5], 1, 1.0), normal(&[3, 6], 2, 1.0), normal(&[3], 3, 1.0));
+    assert!(linear(&x, &w, &b).is_err());
+    assert!(linear_gelu(&x, &w.narrow(1, 0, 5).unwrap(), &b.narrow(0, 0, 2).unwrap()).is_err());
+    assert!(layer_norm(&x, &b, &b, 1e-6).is_err());
+    assert!(residual_layer_norm(&x, &w, &normal(&[5], 4, 1.0), &normal(&[5], 5, 1.0), 1e-6, None).is_err());
 }
 
 #[test]
