@@ -87,7 +87,9 @@ pub(crate) fn compare(
         let mut scores = Vec::with_capacity(2);
         for session in &mut sessions {
             let place = format!("{} (rows from line {})", options.data.display(), chunk[0].line);
-            scores.push(session.score(&head.name, &pairs).map_err(|e| Error::new(ErrorKind::Data, format!("{place}: {e}")))?);
+            scores.push(
+                session.score(&head.name, &pairs).map_err(|e| Error::new(ErrorKind::Data, format!("{place}: {e}")))?,
+            );
         }
         for (row, (x, y)) in chunk.iter().zip(scores[0].iter().zip(&scores[1])) {
             let truth = label_index(&row.label, &head.labels);

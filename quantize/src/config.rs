@@ -62,7 +62,11 @@ impl BertConfig {
         };
         let only = |key: &str, found: &str, expected: &str| -> Result<()> {
             if found != expected {
-                fail!(Source, "{}: \"{key}\" is {found:?}, expected {expected:?}: the runtime computes BERT only", path.display());
+                fail!(
+                    Source,
+                    "{}: \"{key}\" is {found:?}, expected {expected:?}: the runtime computes BERT only",
+                    path.display()
+                );
             }
             Ok(())
         };
@@ -122,7 +126,11 @@ impl StudentConfig {
             fail!(Source, "\"format\" is {}, this version reads 1", config.format);
         }
         if config.pooling != "cls" {
-            fail!(Source, "\"pooling\" is {:?}, expected \"cls\": the runtime computes BERT's own pooler", config.pooling);
+            fail!(
+                Source,
+                "\"pooling\" is {:?}, expected \"cls\": the runtime computes BERT's own pooler",
+                config.pooling
+            );
         }
         Ok(config)
     }

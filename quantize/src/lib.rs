@@ -127,7 +127,12 @@ pub fn quantize(options: &Options, progress: Progress<'_>) -> Result<Report> {
 }
 
 /// Writes a bundle and has the runtime open and verify it while it still has its temporary name.
-fn write_and_open(student: &Student, weights: Weights, facts: &Value, mut file: AtomicFile) -> Result<(AtomicFile, attar::Info)> {
+fn write_and_open(
+    student: &Student,
+    weights: Weights,
+    facts: &Value,
+    mut file: AtomicFile,
+) -> Result<(AtomicFile, attar::Info)> {
     write::write(student, weights, facts, &mut file)?;
     file.flush().map_err(|e| Error::io(file.temporary(), e))?;
     let model = Model::open(file.temporary()).map_err(check::runtime)?;

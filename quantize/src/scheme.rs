@@ -43,7 +43,11 @@ pub fn quantise_rows(weights: &[f32], width: usize) -> Int8Rows {
 pub fn to_f16(weights: &[f32], tensor: &str) -> Result<Vec<f16>> {
     let halves: Vec<f16> = weights.iter().map(|&w| f16::from_f32(w)).collect();
     if let Some(at) = halves.iter().position(|h| !h.is_finite()) {
-        fail!(Overflow, "tensor {tensor:?} holds {} at index {at}: f16 ends at 65504; use --weights f32 or int8", weights[at]);
+        fail!(
+            Overflow,
+            "tensor {tensor:?} holds {} at index {at}: f16 ends at 65504; use --weights f32 or int8",
+            weights[at]
+        );
     }
     Ok(halves)
 }

@@ -102,7 +102,8 @@ impl Student {
     }
 
     pub(crate) fn linears(&self) -> Vec<LinearName> {
-        let layer = |i| [LinearName::Qkv(i), LinearName::AttentionOutput(i), LinearName::FfnUp(i), LinearName::FfnDown(i)];
+        let layer =
+            |i| [LinearName::Qkv(i), LinearName::AttentionOutput(i), LinearName::FfnUp(i), LinearName::FfnDown(i)];
         (0..self.architecture.layers).flat_map(layer).chain([LinearName::Pooler]).collect()
     }
 
@@ -150,7 +151,10 @@ impl Student {
         let encoder = self.name("encoder.layer.");
         if let Some(name) = unknown.iter().find(|name| name.starts_with(&encoder)) {
             let layers = a.layers;
-            fail!(Tensor, "{place}: tensor {name:?} is no part of the {layers} BERT layers (num_hidden_layers) of config.json");
+            fail!(
+                Tensor,
+                "{place}: tensor {name:?} is no part of the {layers} BERT layers (num_hidden_layers) of config.json"
+            );
         }
         // A buffer that old checkpoints carry along.
         self.ignored_tensors = unknown.into_iter().filter(|name| !name.ends_with("embeddings.position_ids")).collect();
@@ -226,7 +230,12 @@ fn open(
     })
 }
 
-fn from_student_folder(folder: &Path, config: &BertConfig, tensors: Tensors, manifest: StudentConfig) -> Result<Student> {
+fn from_student_folder(
+    folder: &Path,
+    config: &BertConfig,
+    tensors: Tensors,
+    manifest: StudentConfig,
+) -> Result<Student> {
     let provenance = manifest.provenance();
     let mut student = open(folder, config, tensors, manifest.heads, provenance)?;
     let t = &student.tensors;
@@ -321,7 +330,8 @@ fn classifier_head(labels: Vec<String>, weight: Vec<f32>, bias: Vec<f32>, hidden
         ("rte", &["entailment", "not_entailment"]),
         ("relevance", &["not_relevant", "relevant"]),
     ];
-    let head = |name: &str, labels: Vec<String>| Head { name: name.into(), labels, copies: 1, layers: 1, temperature: 1.0 };
+    let head =
+        |name: &str, labels: Vec<String>| Head { name: name.into(), labels, copies: 1, layers: 1, temperature: 1.0 };
     if labels.len() == 1 {
         let weight = [vec![0.0; hidden], weight].concat();
         let labels = KNOWN[2].1.iter().map(|l| l.to_string()).collect();

@@ -35,7 +35,10 @@ impl Tensors {
         file.read_exact(&mut length).map_err(io)?;
         let length = u64::from_le_bytes(length);
         if length > MAX_HEADER_BYTES.min(file_len - 8) {
-            fail!(Source, "{place}: the header claims {length} bytes of a file of {file_len}: truncated, or no safetensors file");
+            fail!(
+                Source,
+                "{place}: the header claims {length} bytes of a file of {file_len}: truncated, or no safetensors file"
+            );
         }
         let mut header = vec![0; length as usize];
         file.read_exact(&mut header).map_err(io)?;
@@ -46,7 +49,10 @@ impl Tensors {
         let data_start = 8 + length;
         let expected = data_start + metadata.data_len() as u64;
         if expected != file_len {
-            fail!(Source, "{place}: the header describes {expected} bytes, but the file has {file_len}: truncated or damaged");
+            fail!(
+                Source,
+                "{place}: the header describes {expected} bytes, but the file has {file_len}: truncated or damaged"
+            );
         }
         Ok(Tensors { path: path.into(), file, metadata, data_start })
     }
@@ -98,7 +104,9 @@ impl Tensors {
             let widen = match info.dtype {
                 Dtype::F16 => |bits| f16::from_bits(bits).to_f32(),
                 Dtype::BF16 => |bits| bf16::from_bits(bits).to_f32(),
-                other => fail!(Tensor, "{place}: tensor {name:?} has element type {other:?}, expected F32, F16 or BF16"),
+                other => {
+                    fail!(Tensor, "{place}: tensor {name:?} has element type {other:?}, expected F32, F16 or BF16")
+                }
             };
             values.iter_mut().zip(halves).for_each(|(value, bits)| *value = widen(bits));
         }

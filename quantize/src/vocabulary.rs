@@ -117,7 +117,10 @@ fn check_added(file: &Value, tokens: &[String]) -> Result<()> {
         let content = at(added, &["content"]).as_str().unwrap_or_default();
         let id = at(added, &["id"]).as_u64().unwrap_or(u64::MAX) as usize;
         if at(added, &["special"]).as_bool() != Some(true) {
-            fail!(Source, "added token {content:?} is not a special token: only BERT's own tokenisation can run on the device");
+            fail!(
+                Source,
+                "added token {content:?} is not a special token: only BERT's own tokenisation can run on the device"
+            );
         }
         if tokens.get(id).map(String::as_str) != Some(content) && tokens.iter().any(|t| t == content) {
             fail!(Source, "added token {content:?} has id {id}, but another one in the vocabulary");

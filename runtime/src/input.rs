@@ -65,9 +65,8 @@ impl Sequences {
             )
         })?;
         let shift = |range: Range<usize>, by: usize| range.start + by..range.end + by;
-        self.sequences.extend(
-            windows.into_iter().map(|(wa, wb)| Sequence { a: shift(wa, a.start), b: shift(wb, b.start) }),
-        );
+        self.sequences
+            .extend(windows.into_iter().map(|(wa, wb)| Sequence { a: shift(wa, a.start), b: shift(wb, b.start) }));
         self.pairs.push(first..self.sequences.len());
         Ok(())
     }

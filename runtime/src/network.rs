@@ -109,9 +109,14 @@ impl<'a> Parts<'a> {
             .map_err(|e| Error::with_source(ErrorKind::Bundle, e.to_string(), e))?;
         let e = view.embedding();
         let word = table(e.word);
-        let embeddings =
-            Embeddings::new(word, table(e.position), e.token_type, norm(&view, NormName::Embeddings)?, a.layer_norm_eps)
-                .map_err(bad("embeddings"))?;
+        let embeddings = Embeddings::new(
+            word,
+            table(e.position),
+            e.token_type,
+            norm(&view, NormName::Embeddings)?,
+            a.layer_norm_eps,
+        )
+        .map_err(bad("embeddings"))?;
         let layer = |i: usize| {
             EncoderLayer::new(
                 linear(&view, LinearName::Qkv(i))?,

@@ -89,7 +89,8 @@ impl Session {
         let head = self.model.head_index(RELEVANCE_HEAD)?;
         let labels = &self.model.heads()[head].labels;
         let Some(relevant) = labels.iter().position(|label| label == RELEVANT_LABEL) else {
-            let message = format!("head {RELEVANCE_HEAD:?} has no label {RELEVANT_LABEL:?}; it has {}", labels.join(", "));
+            let message =
+                format!("head {RELEVANCE_HEAD:?} has no label {RELEVANT_LABEL:?}; it has {}", labels.join(", "));
             return Err(Error::new(ErrorKind::Head, message));
         };
         let network = self.model.network();
@@ -112,7 +113,8 @@ impl Session {
             let mut best: Option<(f32, Score)> = None;
             for logits in logits[windows.start * labels..windows.end * labels].chunks_exact(labels) {
                 if logits.iter().any(|x| !x.is_finite()) {
-                    let message = "the model gave a logit that is no finite number: its weights are damaged; `verify` it";
+                    let message =
+                        "the model gave a logit that is no finite number: its weights are damaged; `verify` it";
                     return Err(Error::new(ErrorKind::Bundle, message));
                 }
                 let probabilities = probabilities(logits, head.temperature);
@@ -169,7 +171,9 @@ impl Session {
         let done = thread::scope(|scope| {
             let handles: Vec<_> = others.iter_mut().map(|worker| scope.spawn(|| work(worker))).collect();
             let mut done = vec![work(mine)];
-            done.extend(handles.into_iter().map(|handle| handle.join().unwrap_or_else(|_| Err(internal("a thread panicked")))));
+            done.extend(
+                handles.into_iter().map(|handle| handle.join().unwrap_or_else(|_| Err(internal("a thread panicked")))),
+            );
             done
         });
         for blocks in done {

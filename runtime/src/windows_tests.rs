@@ -30,7 +30,10 @@ fn every_pair_of_tokens_meets_in_some_window_that_fits() {
                 }
                 for i in 0..a {
                     for j in 0..b {
-                        assert!(windows.iter().any(|(wa, wb)| wa.contains(&i) && wb.contains(&j)), "{a} {b} {positions}");
+                        assert!(
+                            windows.iter().any(|(wa, wb)| wa.contains(&i) && wb.contains(&j)),
+                            "{a} {b} {positions}"
+                        );
                     }
                 }
             }

@@ -73,7 +73,8 @@ fn scores_do_not_depend_on_the_batch() {
         let pairs = pairs();
         let together = model.session().score("nli", &pairs).unwrap();
         let mut session = model.session();
-        let alone: Vec<Score> = pairs.iter().flat_map(|pair| session.score("nli", std::slice::from_ref(pair)).unwrap()).collect();
+        let alone: Vec<Score> =
+            pairs.iter().flat_map(|pair| session.score("nli", std::slice::from_ref(pair)).unwrap()).collect();
         same(&together, &alone);
         let mut reversed: Vec<_> = pairs.clone();
         reversed.reverse();

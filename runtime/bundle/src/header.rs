@@ -191,7 +191,10 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Header<'_>> {
         Err(e) => fail!(Header, "the header is not a safetensors header: {e}"),
     };
     let Some(Metadata(metadata)) = entries.metadata else {
-        fail!(Header, "the header has no __metadata__: a plain safetensors file? attar-quantize makes bundles from students");
+        fail!(
+            Header,
+            "the header has no __metadata__: a plain safetensors file? attar-quantize makes bundles from students"
+        );
     };
     if !data_start.is_multiple_of(ALIGNMENT) {
         fail!(Placement, "data begins at byte {data_start}, expected a multiple of {ALIGNMENT}");

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::FORMAT_VERSION;
 use crate::error::{Result, fail};
 use crate::header::{self, Header, RawTensor};
 use crate::metadata::{self, Architecture, Head, TokenizerConfig, Weights};
 use crate::schema::{Element, LinearName, Sizes, visit_tensors};
 use crate::view::View;
-use crate::FORMAT_VERSION;
 
 /// One tensor of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -269,7 +269,11 @@ impl Layout {
             if floats.iter().fold(false, |any, f| any | bad(u32::from_le_bytes(*f))) {
                 let at = floats.iter().position(|f| bad(u32::from_le_bytes(*f))).unwrap_or(0);
                 let expected = if scales { "a finite number, not negative" } else { "a finite number" };
-                fail!(Value, "tensor {name:?} holds {} at index {at}, expected {expected}", f32::from_le_bytes(floats[at]));
+                fail!(
+                    Value,
+                    "tensor {name:?} holds {} at index {at}, expected {expected}",
+                    f32::from_le_bytes(floats[at])
+                );
             }
         }
         Ok(())

@@ -45,7 +45,8 @@ fn views_are_the_tensors_of_that_name() {
         };
         let mut names = vec![LinearName::Pooler];
         for i in 0..2 {
-            let layer = [LinearName::Qkv(i), LinearName::AttentionOutput(i), LinearName::FfnUp(i), LinearName::FfnDown(i)];
+            let layer =
+                [LinearName::Qkv(i), LinearName::AttentionOutput(i), LinearName::FfnUp(i), LinearName::FfnDown(i)];
             names.extend(layer);
         }
         for name in names {
@@ -237,7 +238,9 @@ fn missing_unexpected_and_misshapen_tensors_are_rejected() {
 #[test]
 fn scales_and_biases_that_are_no_numbers_are_rejected() {
     let bytes = bundle(&contents(Weights::Int8));
-    for name in ["layer.0.qkv.scales", "pooler.bias", "embeddings.word.scales", "embeddings.norm.weight", "head.nli.0.1.weight"] {
+    for name in
+        ["layer.0.qkv.scales", "pooler.bias", "embeddings.word.scales", "embeddings.norm.weight", "head.nli.0.1.weight"]
+    {
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut bad = bytes.clone();
             let at = float_after(&bytes, name) + 4;

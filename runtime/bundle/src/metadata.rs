@@ -179,7 +179,12 @@ pub(crate) fn validate_heads(heads: &[Head]) -> Result<()> {
             fail!(Metadata, "attar.heads: two heads are called {:?}", head.name);
         }
         if head.labels.len() < 2 || head.labels.len() > MAX_LABELS {
-            fail!(Metadata, "attar.heads: head {:?} has {} labels, expected 2 to {MAX_LABELS}", head.name, head.labels.len());
+            fail!(
+                Metadata,
+                "attar.heads: head {:?} has {} labels, expected 2 to {MAX_LABELS}",
+                head.name,
+                head.labels.len()
+            );
         }
         let mut sorted: Vec<&str> = head.labels.iter().map(String::as_str).collect();
         sorted.sort_unstable();
@@ -187,7 +192,12 @@ pub(crate) fn validate_heads(heads: &[Head]) -> Result<()> {
             fail!(Metadata, "attar.heads: head {:?} has an empty label or the same label twice", head.name);
         }
         if let Some(long) = sorted.iter().find(|l| l.len() > MAX_NAME_BYTES) {
-            fail!(Metadata, "attar.heads: head {:?} has a label of {} bytes, at most {MAX_NAME_BYTES}", head.name, long.len());
+            fail!(
+                Metadata,
+                "attar.heads: head {:?} has a label of {} bytes, at most {MAX_NAME_BYTES}",
+                head.name,
+                long.len()
+            );
         }
         if head.copies == 0 || head.copies > MAX_HEADS || head.layers == 0 || head.layers > MAX_LAYERS {
             fail!(

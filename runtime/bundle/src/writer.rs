@@ -138,7 +138,11 @@ fn with_padding(tensors: Vec<TensorSpec>) -> Vec<TensorSpec> {
         let over = tensor.bytes() % ALIGNMENT;
         padded.push(tensor);
         if over != 0 {
-            padded.push(TensorSpec { name: format!("pad.{pads}"), element: Element::U8, shape: vec![ALIGNMENT - over] });
+            padded.push(TensorSpec {
+                name: format!("pad.{pads}"),
+                element: Element::U8,
+                shape: vec![ALIGNMENT - over],
+            });
             pads += 1;
         }
     }

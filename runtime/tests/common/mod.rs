@@ -7,8 +7,30 @@ use attar_bundle::{Architecture, Contents, Element, Encoder, Head, TokenizerConf
 
 /// One token a word, so that a text of n words is n tokens.
 pub const WORDS: [&str; 24] = [
-    "the", "rose", "garden", "water", "pump", "valve", "power", "light", "cable", "where", "what", "is", "how", "card", "slot",
-    "underside", "red", "green", "blue", "hot", "cold", "open", "close", "!",
+    "the",
+    "rose",
+    "garden",
+    "water",
+    "pump",
+    "valve",
+    "power",
+    "light",
+    "cable",
+    "where",
+    "what",
+    "is",
+    "how",
+    "card",
+    "slot",
+    "underside",
+    "red",
+    "green",
+    "blue",
+    "hot",
+    "cold",
+    "open",
+    "close",
+    "!",
 ];
 const SPECIAL: [&str; 4] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"];
 const PIECES: [&str; 2] = ["##s", "##en"];
