@@ -252,7 +252,7 @@ impl Encoder {
         self.run(batch, mode, capture, false)
     }
 
-    /// The pooled vector `[b, h]` of a batch: `pooled(forward(batch))`, but the last layer computes only what [CLS] needs,
+    /// The pooled vector `[b, h]` of a batch: `pooled(forward(batch))`, but the last layer computes only what `[CLS]` needs,
     /// about a sixth of the work of six layers less.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Differentiable operators, encoders, heads, losses and optimisers for distilling on [candle].
+//! Differentiable operators, encoders, heads, losses and optimisers for distilling on candle.
 //!
 //! - [`Encoder`] is a BERT or MPNet encoder that can be trained (candle-transformers' cannot: its layer norm has no
 //!   backward), [`Student`] is an encoder with named classification heads, and both read and write Hugging Face folders.
