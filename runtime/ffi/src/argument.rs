@@ -19,6 +19,7 @@ impl Text {
     pub const EMPTY: Self = Self { data: std::ptr::null(), length: 0 };
 
     /// Hands out text of a handle.
+    #[cfg(feature = "library")]
     pub(crate) fn lend(text: &str) -> Self {
         Self { data: text.as_ptr().cast(), length: text.len() }
     }
@@ -232,6 +233,7 @@ pub(crate) unsafe fn read_or_default<T: Versioned>(pointer: *const T) -> Result<
 /// # Safety
 ///
 /// `pointer` is null or points to as many writable bytes as its first member says.
+#[cfg(feature = "library")]
 pub(crate) unsafe fn write<T: Versioned>(pointer: *mut T, value: T) -> Result<()> {
     // SAFETY: the caller's promise.
     let size = unsafe { struct_size(pointer) }?;

@@ -225,7 +225,6 @@ pub extern "system" fn Java_dev_attar_Native_sessionNew<'l>(
 
 /// `sessionScore(session, head, a, b, probabilities, logits, windows)`; the arrays have the lengths that C's buffers have.
 #[unsafe(no_mangle)]
-#[expect(clippy::too_many_arguments, reason = "one array for each kind of result")]
 pub extern "system" fn Java_dev_attar_Native_sessionScore<'l>(
     env: EnvUnowned<'l>,
     _: JObject<'l>,
@@ -357,7 +356,6 @@ pub extern "system" fn Java_dev_attar_Native_librarySize<'l>(
 
 /// `libraryAsk(library, session, question, top, candidates, threshold)`: results.
 #[unsafe(no_mangle)]
-#[expect(clippy::too_many_arguments, reason = "the members of attar_ask_options")]
 pub extern "system" fn Java_dev_attar_Native_libraryAsk<'l>(
     env: EnvUnowned<'l>,
     _: JObject<'l>,
