@@ -63,6 +63,10 @@ impl Position {
     }
 }
 
+/// What a checkpoint gives back besides the weights and the optimiser's state: where the training stood, and the weights of
+/// the best validation so far.
+pub type Resumed = (Position, Option<HashMap<String, Tensor>>);
+
 /// The folder that holds the checkpoints of one training: `step-N/` and the file `latest`, which names one of them.
 pub struct Checkpoints {
     folder: PathBuf,
@@ -108,7 +112,7 @@ impl Checkpoints {
         fingerprint: &str,
         parameters: &Parameters,
         optimizer: &mut Optimizer,
-    ) -> Result<Option<(Position, Option<HashMap<String, Tensor>>)>> {
+    ) -> Result<Option<Resumed>> {
         let latest = self.folder.join("latest");
         let name = match fs::read_to_string(&latest) {
             Ok(name) => name,

@@ -1,5 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
+use std::path::Path;
+
+use super::check::distance;
 use super::*;
 
 const MINIMAL: &str = r#"

@@ -1,0 +1,166 @@
+//! Reading a run file and checking that its parts fit together.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::{HeadConfig, RunConfig, SetConfig, StageConfig, TeacherConfig};
+use crate::error::{Error, Result};
+use crate::scheme::Scheme;
+
+impl RunConfig {
+    /// Reads and checks a run file; `data` and `encoders` become relative to the present folder.
+    ///
+    /// # Errors
+    /// An I/O error, or a configuration error that names the line, and for an unknown key the nearest valid one.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "read", e))?;
+        let mut config = Self::parse(&text).map_err(|e| Error::config(format!("{}: {e}", path.display())))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        config.data = folder.join(&config.data);
+        config.encoders = folder.join(&config.encoders);
+        Ok(config)
+    }
+
+    /// Parses and checks the text of a run file.
+    ///
+    /// # Errors
+    /// As [`RunConfig::read`].
+    pub fn parse(text: &str) -> Result<Self> {
+        let config: Self = toml::from_str(text).map_err(|e| Error::config(describe(&e, text)))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The head of a name.
+    ///
+    /// # Errors
+    /// When the student has no such head.
+    pub fn head(&self, name: &str) -> Result<&HeadConfig> {
+        self.student.heads.iter().find(|h| h.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.student.heads.iter().map(|h| h.name.as_str()).collect();
+            Error::config(format!("head {name:?}, expected one of student.heads: {}", names.join(", ")))
+        })
+    }
+
+    /// The teachers that label a head in any stage, in the order of `teachers`.
+    pub fn teachers_of(&self, head: &str) -> Vec<&TeacherConfig> {
+        let labels = |teacher: &TeacherConfig| {
+            self.stages()
+                .flat_map(|stage| &stage.sets)
+                .any(|set| set.head == head && set.teachers.contains(&teacher.name))
+        };
+        self.teachers.iter().filter(|t| labels(t)).collect()
+    }
+
+    fn stages(&self) -> impl Iterator<Item = &StageConfig> {
+        self.stage1.iter().chain([&self.stage2])
+    }
+
+    /// Checks that all parts fit together.
+    ///
+    /// # Errors
+    /// A configuration error that says which part does not.
+    pub fn check(&self) -> Result<()> {
+        if self.scheme == Scheme::Tmkd && self.stage1.is_none() {
+            return Err(Error::config("scheme tmkd needs [stage1]; without a first stage it is m-o-1"));
+        }
+        if !(0.0..=0.5).contains(&self.validation.fraction) {
+            return Err(Error::config(format!(
+                "validation.fraction = {}, expected a number from 0 to 0.5",
+                self.validation.fraction
+            )));
+        }
+        let unique = |what: &str, names: Vec<&str>| {
+            let mut seen = HashSet::new();
+            match names.into_iter().find(|n| !seen.insert(n.to_owned())) {
+                Some(name) => Err(Error::config(format!("{what} {name:?} is there twice; names must differ"))),
+                None => Ok(()),
+            }
+        };
+        unique("head", self.student.heads.iter().map(|h| h.name.as_str()).collect())?;
+        unique("teacher", self.teachers.iter().map(|t| t.name.as_str()).collect())?;
+        unique("pairs", self.pairs.iter().map(|p| p.name.as_str()).collect())?;
+        for head in &self.student.heads {
+            head.labels()?;
+            self.scheme.check(&head.name, self.teachers_of(&head.name).len())?;
+        }
+        for stage in self.stages() {
+            stage.training.check()?;
+            for set in &stage.sets {
+                self.check_set(set)?;
+            }
+        }
+        for teacher in &self.teachers {
+            teacher.training.check()?;
+            for set in &teacher.sets {
+                self.check_set(set)?;
+            }
+        }
+        for set in self.stage1.iter().flat_map(|s| &s.sets) {
+            if set.teachers.is_empty() {
+                return Err(Error::config(format!(
+                    "stage1: a set of head {:?} has no teachers; the first stage learns from soft labels only",
+                    set.head
+                )));
+            }
+        }
+        for file in &self.evaluate {
+            self.head(&file.head)?;
+        }
+        Ok(())
+    }
+
+    fn check_set(&self, set: &SetConfig) -> Result<()> {
+        self.head(&set.head)?;
+        match (&set.path, &set.pairs) {
+            (Some(_), None) => {}
+            (None, Some(name)) if self.pairs.iter().any(|p| p.name == *name) => {}
+            (None, Some(name)) => {
+                return Err(Error::config(format!("pairs = {name:?}, but no [[pairs]] has this name")));
+            }
+            _ => return Err(Error::config(format!("a set of head {:?} needs either path or pairs", set.head))),
+        }
+        for name in &set.teachers {
+            if !self.teachers.iter().any(|t| t.name == *name) {
+                return Err(Error::config(format!(
+                    "teacher {name:?} of a set of head {:?} is not in [[teachers]]",
+                    set.head
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Says where a TOML error is, and for an unknown key which valid one is nearest.
+fn describe(error: &toml::de::Error, text: &str) -> String {
+    let place = error.span().map_or_else(String::new, |span| {
+        let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
+        format!("line {line}: ")
+    });
+    let message = error.message();
+    // serde lists the valid names between backticks after the unknown one.
+    let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    if let (true, Some((unknown, valid))) = (message.starts_with("unknown field"), names.split_first())
+        && let Some(nearest) = valid.iter().min_by_key(|name| distance(unknown, name))
+    {
+        return format!("{place}unknown key `{unknown}`, did you mean `{nearest}`? (valid here: {})", valid.join(", "));
+    }
+    format!("{place}{message}")
+}
+
+/// Levenshtein's distance.
+pub(super) fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let change = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
