@@ -84,7 +84,7 @@ pub enum PoolerStart {
     /// The encoder's own weights.
     #[default]
     Encoder,
-    /// `W` the identity and `b` zero, so that the heads begin by reading [CLS] itself. Sentence encoders never trained
+    /// `W` the identity and `b` zero, so that the heads begin by reading `[CLS]` itself. Sentence encoders never trained
     /// their pooler: MiniLM-L6's weights have a root mean square of 0.009, which lets a fifth of the signal and of the
     /// gradient through, and training stays at chance for its first hundreds of steps.
     Identity,
