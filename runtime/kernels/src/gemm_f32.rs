@@ -28,20 +28,23 @@ unsafe fn tile<S: Simd, W: Element, const R: usize, const N: usize>(
 ) {
     let mut acc = [[s.splat(0.0); N]; R];
     for i in 0..k {
-        // SAFETY: row i < k of `w` has N * 16 values.
-        let w: [S::F; N] = std::array::from_fn(|n| unsafe { W::load(s, &*w.add(i * w_stride + n * LANES).cast()) });
-        for (r, acc) in acc.iter_mut().enumerate() {
+        let mut row = [s.splat(0.0); N];
+        for n in 0..N {
+            // SAFETY: row i < k of `w` has N * 16 values.
+            row[n] = W::load(s, unsafe { &*w.add(i * w_stride + n * LANES).cast() });
+        }
+        for r in 0..R {
             // SAFETY: row r < R of `a` has k values.
             let a = s.splat(unsafe { *a.add(r * a_stride + i) });
-            for (acc, w) in acc.iter_mut().zip(w) {
-                *acc = s.mul_add(a, w, *acc);
+            for n in 0..N {
+                acc[r][n] = s.mul_add(a, row[n], acc[r][n]);
             }
         }
     }
-    for (r, acc) in acc.iter().enumerate() {
-        for (n, &acc) in acc.iter().enumerate() {
+    for r in 0..R {
+        for n in 0..N {
             // SAFETY: row r < R of `out` has N * 16 values, exclusively ours.
-            s.store(acc, unsafe { &mut *out.add(r * out_stride + n * LANES).cast() });
+            s.store(acc[r][n], unsafe { &mut *out.add(r * out_stride + n * LANES).cast() });
         }
     }
 }

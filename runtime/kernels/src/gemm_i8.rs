@@ -88,7 +88,7 @@ pub(crate) fn quantise<T: Int8Tile>(t: T, call: Quantise<'_>) {
     let Quantise { input, input_stride, rows, columns, output, scales } = call;
     let s = t.simd();
     let row_bytes = padded_inputs_i8(columns) * T::BYTES;
-    let (low, high, zero) = (s.splat(-127.0), s.splat(127.0), s.splat(0.0));
+    let zero = s.splat(0.0);
     let inputs = input.chunks(input_stride);
     for ((input, output), scale) in inputs.zip(output.chunks_exact_mut(row_bytes)).zip(&mut scales[..rows]) {
         let input = &input[..columns];
@@ -107,19 +107,24 @@ pub(crate) fn quantise<T: Int8Tile>(t: T, call: Quantise<'_>) {
             127.0 / largest
         };
         let factor = s.splat(factor);
-        let quantised = |x| s.round(s.min(s.max(s.mul(x, factor), low), high));
         let (done, rest) = output.split_at_mut(chunks.len() * LANES * T::BYTES);
         for (chunk, to) in chunks.iter().zip(done.chunks_exact_mut(LANES * T::BYTES)) {
-            t.store_activations(quantised(s.load(chunk)), to);
+            t.store_activations(to_integers(s, s.load(chunk), factor), to);
         }
         let mut rest = rest.chunks_exact_mut(LANES * T::BYTES);
         if let (false, Some(to)) = (tail.is_empty(), rest.next()) {
-            t.store_activations(quantised(s.load_part(tail)), to);
+            t.store_activations(to_integers(s, s.load_part(tail), factor), to);
         }
         for to in rest {
             t.store_activations(s.round(zero), to);
         }
     }
+}
+
+/// `x * factor`, clamped to +-127 and rounded. A function and not a closure: see `x86/avx2.rs`.
+#[inline(always)]
+fn to_integers<S: Simd>(s: S, x: S::F, factor: S::F) -> S::I {
+    s.round(s.min(s.max(s.mul(x, factor), s.splat(-127.0)), s.splat(127.0)))
 }
 
 /// A call of an int8 linear layer on quantised activations.

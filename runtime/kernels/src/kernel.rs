@@ -114,7 +114,7 @@ impl Kernel {
         Ok(())
     }
 
-    /// The last encoder layer, of which only each sequence's first row ([CLS]) is wanted: keys and values of all tokens, and
+    /// The last encoder layer, of which only each sequence's first row (`[CLS]`) is wanted: keys and values of all tokens, and
     /// everything else for the first rows only. `out` is `[S, H]`; its rows are bit for bit those of [`Kernel::encoder_layer`].
     ///
     /// # Errors

@@ -51,8 +51,8 @@ impl Dotprod {
         for quarter in 0..4 {
             // SAFETY: the token proves NEON; the caller's contract.
             let w = unsafe { vld1q_s8(w.add(16 * quarter)) };
-            for (acc, &a) in acc.iter_mut().zip(a) {
-                acc[quarter] = self.sdot::<LANE>(acc[quarter], w, a);
+            for r in 0..R {
+                acc[r][quarter] = self.sdot::<LANE>(acc[r][quarter], w, a[r]);
             }
         }
     }
@@ -93,8 +93,8 @@ impl Int8Tile for Dotprod {
             let mut acc = [[vdupq_n_s32(0); 4]; R];
             for group in (0..groups).step_by(4) {
                 let mut rows = [vdupq_n_s8(0); R];
-                for (r, row) in rows.iter_mut().enumerate() {
-                    *row = vld1q_s8(a.add(r * a_stride + 4 * group).cast());
+                for r in 0..R {
+                    rows[r] = vld1q_s8(a.add(r * a_stride + 4 * group).cast());
                 }
                 let w = w.add(64 * group);
                 self.group::<R, 0>(&mut acc, w, &rows);
@@ -102,9 +102,9 @@ impl Int8Tile for Dotprod {
                 self.group::<R, 2>(&mut acc, w.add(128), &rows);
                 self.group::<R, 3>(&mut acc, w.add(192), &rows);
             }
-            for (r, acc) in acc.iter().enumerate() {
-                for (quarter, &acc) in acc.iter().enumerate() {
-                    vst1q_s32(out.add(r * TILE_STRIDE + 4 * quarter), acc);
+            for r in 0..R {
+                for quarter in 0..4 {
+                    vst1q_s32(out.add(r * TILE_STRIDE + 4 * quarter), acc[r][quarter]);
                 }
             }
         }

@@ -76,11 +76,12 @@ impl Int8Tile for I8mm {
             let mut acc = [[vdupq_n_s32(0); 8]; PAIRS];
             for group in (0..groups).step_by(2) {
                 let mut rows = [vdupq_n_s8(0); PAIRS];
-                for (pair, rows) in rows[..pairs].iter_mut().enumerate() {
+                for pair in 0..pairs {
                     // An odd last row is its own partner; the partner's sums are dropped.
                     let partner = (2 * pair + 1).min(R - 1);
-                    let row = |r: usize| vld1_s8(a.add(r * a_stride + 4 * group).cast());
-                    *rows = vcombine_s8(row(2 * pair), row(partner));
+                    let first = vld1_s8(a.add(2 * pair * a_stride + 4 * group).cast());
+                    let second = vld1_s8(a.add(partner * a_stride + 4 * group).cast());
+                    rows[pair] = vcombine_s8(first, second);
                 }
                 let w = w.add(64 * group).cast::<i32>();
                 for quarter in 0..4 {
@@ -88,7 +89,8 @@ impl Int8Tile for I8mm {
                     let (w0, w1) = (vld1q_s32(w.add(4 * quarter)), vld1q_s32(w.add(16 + 4 * quarter)));
                     let low = vreinterpretq_s8_s32(vzip1q_s32(w0, w1));
                     let high = vreinterpretq_s8_s32(vzip2q_s32(w0, w1));
-                    for (acc, &rows) in acc[..pairs].iter_mut().zip(&rows) {
+                    for pair in 0..pairs {
+                        let (acc, rows) = (&mut acc[pair], rows[pair]);
                         acc[2 * quarter] = self.smmla(acc[2 * quarter], rows, low);
                         acc[2 * quarter + 1] = self.smmla(acc[2 * quarter + 1], rows, high);
                     }

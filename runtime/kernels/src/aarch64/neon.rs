@@ -34,9 +34,17 @@ macro_rules! simd {
 type F = [float32x4_t; 4];
 type I = [int32x4_t; 4];
 
-#[inline(always)]
-fn map(a: F, b: F, f: impl Fn(float32x4_t, float32x4_t) -> float32x4_t) -> F {
-    [f(a[0], b[0]), f(a[1], b[1]), f(a[2], b[2]), f(a[3], b[3])]
+/// One intrinsic on all quarters. A macro and not a function that takes a closure: closures are functions of their own without
+/// the CPU feature, and a build for size leaves them (and every intrinsic in them) as calls.
+macro_rules! all {
+    ($intrinsic:ident $(::<$constant:literal>)?, $($x:expr),+) => {
+        simd!([
+            $intrinsic$(::<$constant>)?($($x[0]),+),
+            $intrinsic$(::<$constant>)?($($x[1]),+),
+            $intrinsic$(::<$constant>)?($($x[2]),+),
+            $intrinsic$(::<$constant>)?($($x[3]),+),
+        ])
+    };
 }
 
 impl Simd for Neon {
@@ -71,57 +79,50 @@ impl Simd for Neon {
 
     #[inline(always)]
     fn add(self, a: F, b: F) -> F {
-        map(a, b, |a, b| simd!(vaddq_f32(a, b)))
+        all!(vaddq_f32, a, b)
     }
 
     #[inline(always)]
     fn sub(self, a: F, b: F) -> F {
-        map(a, b, |a, b| simd!(vsubq_f32(a, b)))
+        all!(vsubq_f32, a, b)
     }
 
     #[inline(always)]
     fn mul(self, a: F, b: F) -> F {
-        map(a, b, |a, b| simd!(vmulq_f32(a, b)))
+        all!(vmulq_f32, a, b)
     }
 
     #[inline(always)]
     fn div(self, a: F, b: F) -> F {
-        map(a, b, |a, b| simd!(vdivq_f32(a, b)))
+        all!(vdivq_f32, a, b)
     }
 
     #[inline(always)]
     fn mul_add(self, a: F, b: F, c: F) -> F {
-        simd!([
-            vfmaq_f32(c[0], a[0], b[0]),
-            vfmaq_f32(c[1], a[1], b[1]),
-            vfmaq_f32(c[2], a[2], b[2]),
-            vfmaq_f32(c[3], a[3], b[3]),
-        ])
+        all!(vfmaq_f32, c, a, b)
     }
 
     #[inline(always)]
     fn max(self, x: F, c: F) -> F {
-        map(x, c, |x, c| simd!(vmaxnmq_f32(x, c)))
+        all!(vmaxnmq_f32, x, c)
     }
 
     #[inline(always)]
     fn min(self, x: F, c: F) -> F {
-        map(x, c, |x, c| simd!(vminnmq_f32(x, c)))
+        all!(vminnmq_f32, x, c)
     }
 
     #[inline(always)]
     fn abs(self, x: F) -> F {
-        x.map(|x| simd!(vabsq_f32(x)))
+        all!(vabsq_f32, x)
     }
 
     #[inline(always)]
     fn add_exponent(self, p: F, t: F) -> F {
-        map(p, t, |p, t| {
-            simd!({
-                let shifted = vshlq_n_u32::<23>(vreinterpretq_u32_f32(t));
-                vreinterpretq_f32_u32(vaddq_u32(vreinterpretq_u32_f32(p), shifted))
-            })
-        })
+        let (p, t) = (all!(vreinterpretq_u32_f32, p), all!(vreinterpretq_u32_f32, t));
+        let shifted = all!(vshlq_n_u32::<23>, t);
+        let sum = all!(vaddq_u32, p, shifted);
+        all!(vreinterpretq_f32_u32, sum)
     }
 
     #[inline(always)]
@@ -146,17 +147,17 @@ impl Simd for Neon {
 
     #[inline(always)]
     fn sub_i32(self, a: I, b: I) -> I {
-        simd!([vsubq_s32(a[0], b[0]), vsubq_s32(a[1], b[1]), vsubq_s32(a[2], b[2]), vsubq_s32(a[3], b[3]),])
+        all!(vsubq_s32, a, b)
     }
 
     #[inline(always)]
     fn to_f32(self, x: I) -> F {
-        x.map(|x| simd!(vcvtq_f32_s32(x)))
+        all!(vcvtq_f32_s32, x)
     }
 
     #[inline(always)]
     fn round(self, x: F) -> I {
-        x.map(|x| simd!(vcvtnq_s32_f32(x)))
+        all!(vcvtnq_s32_f32, x)
     }
 
     #[inline(always)]
@@ -186,26 +187,28 @@ impl Simd for Neon {
     #[inline(always)]
     fn load_f16(self, from: &[f16; LANES]) -> F {
         let from = from.as_ptr().cast::<u16>();
-        let widen = |halves: uint16x8_t| {
-            let (low, high): (float32x4_t, float32x4_t);
-            // The conversion belongs to base NEON, but its intrinsic takes a type that asks for the fp16 arithmetic feature.
-            // SAFETY: the token proves NEON; registers only.
-            unsafe {
-                asm!(
-                    "fcvtl {low:v}.4s, {halves:v}.4h",
-                    "fcvtl2 {high:v}.4s, {halves:v}.8h",
-                    low = out(vreg) low,
-                    high = lateout(vreg) high,
-                    halves = in(vreg) halves,
-                    options(pure, nomem, nostack, preserves_flags),
-                );
-            }
-            (low, high)
-        };
         let (a, b) = widen(simd!(vld1q_u16(from)));
         let (c, d) = widen(simd!(vld1q_u16(from.add(8))));
         [a, b, c, d]
     }
+}
+
+/// f16 to f32. The conversion belongs to base NEON, but its intrinsic takes a type that asks for the fp16 arithmetic feature.
+#[inline(always)]
+fn widen(halves: uint16x8_t) -> (float32x4_t, float32x4_t) {
+    let (low, high): (float32x4_t, float32x4_t);
+    // SAFETY: a vector of NEON exists, so the CPU has it; registers only.
+    unsafe {
+        asm!(
+            "fcvtl {low:v}.4s, {halves:v}.4h",
+            "fcvtl2 {high:v}.4s, {halves:v}.8h",
+            low = out(vreg) low,
+            high = lateout(vreg) high,
+            halves = in(vreg) halves,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    (low, high)
 }
 
 /// Products of two groups of four inputs are summed in 16 bits (2 * 127 * 128 = 32,512 fits), then added in pairs to 32 bits.
@@ -245,14 +248,15 @@ impl Int8Tile for Neon {
             for group in (0..groups).step_by(2) {
                 let w = w.add(64 * group);
                 let mut a_pairs = [[vdupq_n_s8(0); 2]; R];
-                for (r, pair) in a_pairs.iter_mut().enumerate() {
+                for r in 0..R {
                     let a = a.add(r * a_stride + 4 * group).cast::<i32>();
-                    pair[0] = vreinterpretq_s8_s32(vdupq_n_s32(a.read_unaligned()));
-                    pair[1] = vreinterpretq_s8_s32(vdupq_n_s32(a.add(1).read_unaligned()));
+                    a_pairs[r][0] = vreinterpretq_s8_s32(vdupq_n_s32(a.read_unaligned()));
+                    a_pairs[r][1] = vreinterpretq_s8_s32(vdupq_n_s32(a.add(1).read_unaligned()));
                 }
                 for quarter in 0..4 {
                     let (w0, w1) = (vld1q_s8(w.add(16 * quarter)), vld1q_s8(w.add(64 + 16 * quarter)));
-                    for (acc, [a0, a1]) in acc.iter_mut().zip(a_pairs) {
+                    for r in 0..R {
+                        let ([a0, a1], acc) = (a_pairs[r], &mut acc[r]);
                         let low = vmull_s8(vget_low_s8(w0), vget_low_s8(a0));
                         let low = vmlal_s8(low, vget_low_s8(w1), vget_low_s8(a1));
                         acc[2 * quarter] = vpadalq_s16(acc[2 * quarter], low);
@@ -261,9 +265,9 @@ impl Int8Tile for Neon {
                     }
                 }
             }
-            for (r, acc) in acc.iter().enumerate() {
+            for r in 0..R {
                 for quarter in 0..4 {
-                    let sums = vpaddq_s32(acc[2 * quarter], acc[2 * quarter + 1]);
+                    let sums = vpaddq_s32(acc[r][2 * quarter], acc[r][2 * quarter + 1]);
                     vst1q_s32(out.add(r * TILE_STRIDE + 4 * quarter), sums);
                 }
             }

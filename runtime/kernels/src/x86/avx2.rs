@@ -33,9 +33,12 @@ macro_rules! simd {
 type F = [__m256; 2];
 type I = [__m256i; 2];
 
-#[inline(always)]
-fn map(a: F, b: F, f: impl Fn(__m256, __m256) -> __m256) -> F {
-    [f(a[0], b[0]), f(a[1], b[1])]
+/// One intrinsic on both halves. A macro and not a function that takes a closure: closures are functions of their own without
+/// the CPU feature, and a build for size leaves them (and every intrinsic in them) as calls, 100 times slower.
+macro_rules! both {
+    ($intrinsic:ident $(::<$constant:literal>)?, $($x:expr),+) => {
+        simd!([$intrinsic$(::<$constant>)?($($x[0]),+), $intrinsic$(::<$constant>)?($($x[1]),+)])
+    };
 }
 
 /// Halves, then quarters, pairs and single lanes: the tail of the tree of [`Simd::reduce_add`].
@@ -85,53 +88,51 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn add(self, a: F, b: F) -> F {
-        map(a, b, |a, b| simd!(_mm256_add_ps(a, b)))
+        both!(_mm256_add_ps, a, b)
     }
 
     #[inline(always)]
     fn sub(self, a: F, b: F) -> F {
-        map(a, b, |a, b| simd!(_mm256_sub_ps(a, b)))
+        both!(_mm256_sub_ps, a, b)
     }
 
     #[inline(always)]
     fn mul(self, a: F, b: F) -> F {
-        map(a, b, |a, b| simd!(_mm256_mul_ps(a, b)))
+        both!(_mm256_mul_ps, a, b)
     }
 
     #[inline(always)]
     fn div(self, a: F, b: F) -> F {
-        map(a, b, |a, b| simd!(_mm256_div_ps(a, b)))
+        both!(_mm256_div_ps, a, b)
     }
 
     #[inline(always)]
     fn mul_add(self, a: F, b: F, c: F) -> F {
-        simd!([_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])])
+        both!(_mm256_fmadd_ps, a, b, c)
     }
 
     #[inline(always)]
     fn max(self, x: F, c: F) -> F {
-        map(x, c, |x, c| simd!(_mm256_max_ps(x, c)))
+        both!(_mm256_max_ps, x, c)
     }
 
     #[inline(always)]
     fn min(self, x: F, c: F) -> F {
-        map(x, c, |x, c| simd!(_mm256_min_ps(x, c)))
+        both!(_mm256_min_ps, x, c)
     }
 
     #[inline(always)]
     fn abs(self, x: F) -> F {
         let sign = self.splat(-0.0);
-        map(sign, x, |sign, x| simd!(_mm256_andnot_ps(sign, x)))
+        both!(_mm256_andnot_ps, sign, x)
     }
 
     #[inline(always)]
     fn add_exponent(self, p: F, t: F) -> F {
-        map(p, t, |p, t| {
-            simd!({
-                let shifted = _mm256_slli_epi32::<23>(_mm256_castps_si256(t));
-                _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), shifted))
-            })
-        })
+        let (p, t) = (both!(_mm256_castps_si256, p), both!(_mm256_castps_si256, t));
+        let shifted = both!(_mm256_slli_epi32::<23>, t);
+        let sum = both!(_mm256_add_epi32, p, shifted);
+        both!(_mm256_castsi256_ps, sum)
     }
 
     #[inline(always)]
@@ -152,17 +153,17 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn sub_i32(self, a: I, b: I) -> I {
-        simd!([_mm256_sub_epi32(a[0], b[0]), _mm256_sub_epi32(a[1], b[1])])
+        both!(_mm256_sub_epi32, a, b)
     }
 
     #[inline(always)]
     fn to_f32(self, x: I) -> F {
-        x.map(|x| simd!(_mm256_cvtepi32_ps(x)))
+        both!(_mm256_cvtepi32_ps, x)
     }
 
     #[inline(always)]
     fn round(self, x: F) -> I {
-        x.map(|x| simd!(_mm256_cvtps_epi32(x)))
+        both!(_mm256_cvtps_epi32, x)
     }
 
     #[inline(always)]
@@ -240,22 +241,25 @@ impl Int8Tile for Avx2 {
             for group in 0..groups {
                 let w = w.add(64 * group);
                 let w = [_mm256_loadu_si256(w.cast()), _mm256_loadu_si256(w.add(32).cast())];
-                let even = w.map(|w| _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(w)));
-                let odd = w.map(|w| _mm256_srai_epi16::<8>(w));
-                for (r, acc) in acc.iter_mut().enumerate() {
+                let even = [
+                    _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(w[0])),
+                    _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(w[1])),
+                ];
+                let odd = [_mm256_srai_epi16::<8>(w[0]), _mm256_srai_epi16::<8>(w[1])];
+                for r in 0..R {
                     let a = a.add(r * a_stride + 8 * group).cast::<i32>();
                     let a_even = _mm256_set1_epi32(a.read_unaligned());
                     let a_odd = _mm256_set1_epi32(a.add(1).read_unaligned());
-                    for ((acc, even), odd) in acc.iter_mut().zip(even).zip(odd) {
-                        *acc = _mm256_add_epi32(*acc, _mm256_madd_epi16(even, a_even));
-                        *acc = _mm256_add_epi32(*acc, _mm256_madd_epi16(odd, a_odd));
+                    for half in 0..2 {
+                        let sum = _mm256_add_epi32(acc[r][half], _mm256_madd_epi16(even[half], a_even));
+                        acc[r][half] = _mm256_add_epi32(sum, _mm256_madd_epi16(odd[half], a_odd));
                     }
                 }
             }
-            for (r, acc) in acc.iter().enumerate() {
+            for r in 0..R {
                 let out = out.add(r * TILE_STRIDE);
-                _mm256_storeu_si256(out.cast(), acc[0]);
-                _mm256_storeu_si256(out.add(8).cast(), acc[1]);
+                _mm256_storeu_si256(out.cast(), acc[r][0]);
+                _mm256_storeu_si256(out.add(8).cast(), acc[r][1]);
             }
         }
     }

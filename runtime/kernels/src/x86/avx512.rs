@@ -182,18 +182,22 @@ impl Int8Tile for Avx512 {
             let mut acc = [[_mm512_setzero_si512(); 3]; R];
             for group in 0..groups {
                 let w = w.add(64 * group);
-                let w: [__m512i; 3] = std::array::from_fn(|p| _mm512_loadu_si512(w.add(p * w_stride).cast()));
-                for (r, acc) in acc.iter_mut().enumerate() {
+                let w = [
+                    _mm512_loadu_si512(w.cast()),
+                    _mm512_loadu_si512(w.add(w_stride).cast()),
+                    _mm512_loadu_si512(w.add(2 * w_stride).cast()),
+                ];
+                for r in 0..R {
                     let a = a.add(r * a_stride + 4 * group).cast::<i32>();
                     let a = _mm512_set1_epi32(a.read_unaligned());
-                    for (acc, w) in acc.iter_mut().zip(w) {
-                        *acc = _mm512_dpbusd_epi32(*acc, a, w);
+                    for p in 0..3 {
+                        acc[r][p] = _mm512_dpbusd_epi32(acc[r][p], a, w[p]);
                     }
                 }
             }
-            for (r, acc) in acc.iter().enumerate() {
-                for (p, &acc) in acc.iter().enumerate() {
-                    _mm512_storeu_si512(out.add(r * TILE_STRIDE + p * LANES).cast(), acc);
+            for r in 0..R {
+                for p in 0..3 {
+                    _mm512_storeu_si512(out.add(r * TILE_STRIDE + p * LANES).cast(), acc[r][p]);
                 }
             }
         }

@@ -56,18 +56,17 @@ impl Int8Tile for AvxVnni {
             for group in 0..groups {
                 let w = w.add(64 * group);
                 let w = [_mm256_loadu_si256(w.cast()), _mm256_loadu_si256(w.add(32).cast())];
-                for (r, acc) in acc.iter_mut().enumerate() {
+                for r in 0..R {
                     let a = a.add(r * a_stride + 4 * group).cast::<i32>();
                     let a = _mm256_set1_epi32(a.read_unaligned());
-                    for (acc, w) in acc.iter_mut().zip(w) {
-                        *acc = _mm256_dpbusd_avx_epi32(*acc, a, w);
-                    }
+                    acc[r][0] = _mm256_dpbusd_avx_epi32(acc[r][0], a, w[0]);
+                    acc[r][1] = _mm256_dpbusd_avx_epi32(acc[r][1], a, w[1]);
                 }
             }
-            for (r, acc) in acc.iter().enumerate() {
+            for r in 0..R {
                 let out = out.add(r * TILE_STRIDE);
-                _mm256_storeu_si256(out.cast(), acc[0]);
-                _mm256_storeu_si256(out.add(8).cast(), acc[1]);
+                _mm256_storeu_si256(out.cast(), acc[r][0]);
+                _mm256_storeu_si256(out.add(8).cast(), acc[r][1]);
             }
         }
     }
