@@ -23,9 +23,9 @@ int main(int argc, char **argv) {
     must(attar_session_create(model, NULL, &session));
 
     /* Which passage answers the question? */
-    attar_text question = ATTAR_TEXT("How much current does a Raspberry Pi 4 need?");
+    attar_text question = ATTAR_TEXT("How long should I cool a burn under running water?");
     attar_text passages[] = {
-        ATTAR_TEXT("The Raspberry Pi 4 needs a power supply that delivers 3 A at 5.1 V."),
+        ATTAR_TEXT("Cool the burn under cool running water for 20 minutes."),
         ATTAR_TEXT("Let the dough rest for an hour before you bake it."),
     };
     float relevance[2];

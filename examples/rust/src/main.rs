@@ -3,7 +3,7 @@
 use anyhow::Context;
 use attar_library::{Answer, Answerer, Library, ReadOptions};
 
-const QUESTION: &str = "How much current does a Raspberry Pi 4 need?";
+const QUESTION: &str = "How long should I cool a burn under running water?";
 
 fn main() -> anyhow::Result<()> {
     let folder = std::env::args().nth(1).unwrap_or_else(|| "examples/docs".to_owned());
@@ -13,7 +13,7 @@ fn main() -> anyhow::Result<()> {
     let mut session = model.session().threads(2);
 
     let passages = [
-        "The Raspberry Pi 4 needs a power supply that delivers 3 A at 5.1 V.",
+        "Cool the burn under cool running water for 20 minutes.",
         "Let the dough rest for an hour before you bake it.",
     ];
     for (relevance, passage) in session.score_passages(QUESTION, &passages)?.iter().zip(passages) {
