@@ -130,7 +130,7 @@ fn an_unreadable_document_is_an_error_by_name_and_skipped_in_a_folder() {
     use std::os::unix::fs::PermissionsExt;
     let home = Home::with_documents();
     let path = home.write("docs/secret.txt", "lamp");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o0)).unwrap();
     if std::fs::File::open(&path).is_ok() {
         println!("skipped: this user may read everything");
         return;

@@ -128,11 +128,9 @@ impl Reader {
                 self.text.push(" ", line);
                 self.in_title = false;
             }
-            Tag::Paragraph if !self.text.is_empty() && self.table.is_none() => {
-                // A paragraph inside an item or a definition continues what the marker began.
-                if !self.text.text().ends_with(':') {
-                    self.flush(BlockKind::Prose);
-                }
+            // A paragraph inside an item or a definition continues a marker that ends with a colon.
+            Tag::Paragraph if self.table.is_none() && !self.text.text().ends_with(':') => {
+                self.flush(BlockKind::Prose);
             }
             Tag::Heading { .. }
             | Tag::BlockQuote(_)

@@ -40,11 +40,11 @@ fn paragraphs_fill_a_passage_until_it_is_long_enough() {
 #[test]
 fn a_long_paragraph_is_cut_between_sentences_and_a_short_rest_joins() {
     let sentence = words(20);
-    let source = vec![sentence.as_str(); 13].join(" ") + " Short rest.";
+    let source = [sentence.as_str(); 13].join(" ") + " Short rest.";
     let passages = markdown(&source);
     let sizes: Vec<_> = passages.iter().map(|p| p.sentences.len()).collect();
     assert_eq!(sizes, [4, 4, 4, 2]);
-    let joined = markdown(&(vec![sentence.as_str(); 4].join(" ") + "\n\nShort rest."));
+    let joined = markdown(&([sentence.as_str(); 4].join(" ") + "\n\nShort rest."));
     assert_eq!(joined.len(), 1);
     assert!(joined[0].text.ends_with("\nShort rest."));
 }

@@ -95,7 +95,28 @@ fn heading_level(lines: &[&str], i: usize) -> Option<u8> {
         && line.chars().all(|c| !c.is_lowercase())
         && line.split_whitespace().count() <= 10
         && !line.ends_with(['.', ',', ';', '!']);
-    shouted.then_some(if i == 0 { 1 } else { 2 })
+    if shouted {
+        return Some(if i == 0 { 1 } else { 2 });
+    }
+    (is_title(lines, i) && !next_paragraph(lines, i).is_none_or(|next| is_title(lines, next))).then_some(3)
+}
+
+/// A short line that stands alone and ends without punctuation. It is a heading only if ordinary text follows: of
+/// several such lines in a row (an address, a poem) each is text.
+fn is_title(lines: &[&str], i: usize) -> bool {
+    let blank = |j: usize| lines.get(j).is_none_or(|line| line.trim().is_empty());
+    let line = lines[i].trim();
+    (i == 0 || blank(i - 1))
+        && blank(i + 1)
+        && lines[i].len() == line.len()
+        && line.split_whitespace().count() <= 8
+        && line.chars().next().is_some_and(char::is_uppercase)
+        && line.chars().next_back().is_some_and(char::is_alphanumeric)
+        && item_body(line).is_none()
+}
+
+fn next_paragraph(lines: &[&str], i: usize) -> Option<usize> {
+    (i + 1..lines.len()).find(|&j| !lines[j].trim().is_empty())
 }
 
 #[cfg(test)]
@@ -129,6 +150,15 @@ mod tests {
             prose("Title\n=====\n\ntext\n\nOPENING HOURS\n\ntext\n\nPart\n----\n").into_iter().map(|b| b.0).collect();
         use BlockKind::{Heading, Prose};
         assert_eq!(kinds, [Heading(1), Prose, Heading(2), Prose, Heading(2)]);
+    }
+
+    #[test]
+    fn a_short_line_alone_is_a_heading_only_over_text() {
+        let kinds = |source| prose(source).into_iter().map(|b| b.0).collect::<Vec<_>>();
+        use BlockKind::{Heading, Prose};
+        assert_eq!(kinds("Opening hours\n\nMonday closed\nTuesday 10-18\n"), [Heading(3), Prose]);
+        assert_eq!(kinds("Anna Muster\n\nMain Street\n\nOur Town\n"), [Prose, Prose, Prose]);
+        assert_eq!(kinds("Just one line"), [Prose]);
     }
 
     #[test]
