@@ -67,6 +67,15 @@ fn indexing_again_reads_only_what_changed() {
 }
 
 #[test]
+fn documents_cut_by_another_version_are_read_again() {
+    let home = Home::new(&[("a.txt", "lamp")]);
+    home.index().unwrap();
+    Connection::open(home.file()).unwrap().execute_batch("UPDATE document SET reader = 0").unwrap();
+    assert_eq!(counts(&home.index().unwrap()), (0, 1, 0, 0));
+    assert_eq!(counts(&home.index().unwrap()), (0, 0, 1, 0));
+}
+
+#[test]
 fn candidates_carry_source_line_headings_and_sentences() {
     let home = Home::new(&[("a.md", "# Pi\n\n## Lamps\n\nFirst. The lamp\nblinks.")]);
     home.index().unwrap();

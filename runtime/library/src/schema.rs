@@ -21,7 +21,8 @@ CREATE TABLE document(
     source TEXT NOT NULL,
     bytes INTEGER NOT NULL,
     modified_ns INTEGER NOT NULL,
-    hash BLOB NOT NULL
+    hash BLOB NOT NULL,
+    reader INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE passage(
     id INTEGER PRIMARY KEY,

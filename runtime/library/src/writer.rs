@@ -34,12 +34,16 @@ pub(crate) struct Writer<'a> {
     path: Option<&'a Path>,
 }
 
+/// Version of how documents are read and cut. Raise it when that changes: libraries then read their documents again.
+pub(crate) const READER: i64 = 1;
+
 /// What the library knows of a document.
 struct Known {
     bytes: i64,
     modified_ns: i64,
     hash: Vec<u8>,
     source: String,
+    reader: i64,
 }
 
 impl Writer<'_> {
@@ -89,11 +93,17 @@ impl Writer<'_> {
 
     fn known_under(&self, root: &Path) -> Result<HashMap<String, Known>> {
         let read = || -> rusqlite::Result<_> {
-            let mut statement =
-                self.transaction.prepare_cached("SELECT path, bytes, modified_ns, hash, source FROM document")?;
+            let mut statement = self
+                .transaction
+                .prepare_cached("SELECT path, bytes, modified_ns, hash, source, reader FROM document")?;
             let rows = statement.query_map([], |row| {
-                let known =
-                    Known { bytes: row.get(1)?, modified_ns: row.get(2)?, hash: row.get(3)?, source: row.get(4)? };
+                let known = Known {
+                    bytes: row.get(1)?,
+                    modified_ns: row.get(2)?,
+                    hash: row.get(3)?,
+                    source: row.get(4)?,
+                    reader: row.get(5)?,
+                };
                 Ok((row.get::<_, String>(0)?, known))
             })?;
             rows.filter(|row| row.as_ref().map_or(true, |(path, _)| Path::new(path).starts_with(root))).collect()
@@ -113,6 +123,7 @@ impl Writer<'_> {
             known.modified_ns == found.modified_ns
                 && u64::try_from(known.bytes) == Ok(found.bytes)
                 && known.source == found.source
+                && known.reader == READER
         };
         if before.is_some_and(same_time) {
             report.unchanged += 1;
@@ -121,7 +132,7 @@ impl Writer<'_> {
         let shown = Path::new(&found.source);
         let bytes = source::read(&found.path, options).map_err(|e| rename(e, shown))?;
         let hash = content_hash(&bytes);
-        if before.is_some_and(|known| known.hash == hash) {
+        if before.is_some_and(|known| known.hash == hash && known.reader == READER) {
             self.touch(found, path)?;
             report.unchanged += 1;
             return Ok(());
@@ -145,9 +156,9 @@ impl Writer<'_> {
             let bytes = i64::try_from(found.bytes).unwrap_or(i64::MAX);
             self.transaction
                 .prepare_cached(
-                    "INSERT INTO document(path, source, bytes, modified_ns, hash) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    "INSERT INTO document(path, source, bytes, modified_ns, hash, reader) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 )?
-                .execute(params![path, found.source, bytes, found.modified_ns, hash])?;
+                .execute(params![path, found.source, bytes, found.modified_ns, hash, READER])?;
             let document = self.transaction.last_insert_rowid();
             let mut passage_row = self.transaction.prepare_cached(
                 "INSERT INTO passage(document, line, headings, text, sentences) VALUES (?1, ?2, ?3, ?4, ?5)",
