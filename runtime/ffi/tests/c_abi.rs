@@ -132,8 +132,8 @@ fn declared() -> BTreeSet<String> {
 fn the_shared_library_exports_exactly_what_the_header_declares() {
     let declared = declared();
     assert!(declared.contains("attar_model_from_memory") && declared.len() >= 16, "{declared:?}");
-    if !cfg!(target_os = "linux") {
-        println!("skipped: reads ELF files");
+    // The host's nm reads the host's libraries.
+    if !have_compiler() {
         return;
     }
     let nm = Command::new("nm").args(["-D", "--defined-only", "-j"]).arg(built("libattar_ffi.so")).output();
