@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # The whole path on a tiny student, in seconds: attar-train, attar-quantize, attar; and what a bad bundle gets.
-# ATTAR_PROFILE=release uses release builds; the default reuses what `cargo test` built.
+# ATTAR_BIN names a folder that has the three programs already, such as target/debug after `cargo test --workspace`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-profile=${ATTAR_PROFILE:-dev}
 folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
-run() { local package=$1 binary=$2; shift 2; cargo run -q --profile "$profile" -p "$package" --bin "$binary" -- "$@"; }
+run() {
+  local package=$1 binary=$2; shift 2
+  if [ -n "${ATTAR_BIN:-}" ]; then "$ATTAR_BIN/$binary" "$@"; else cargo run -q -p "$package" --bin "$binary" -- "$@"; fi
+}
 
 echo "train"
 run attar-trainer attar-train run examples/train-tiny.toml -o "$folder/run" --quiet

@@ -27,19 +27,22 @@ else
   exit 0
 fi
 
-(cd "$root" && cargo build --quiet -p attar-ffi --features jni)
-target=${CARGO_TARGET_DIR:-$root/target}
+library=${ATTAR_FFI_LIBRARY:-}
+if [ -z "$library" ]; then
+  (cd "$root" && cargo build --quiet -p attar-ffi --features jni)
+  library=${CARGO_TARGET_DIR:-$root/target}/debug
+fi
 
 # Every native method that Kotlin declares is there, and no other.
 declared=$(sed -n 's/^ *external fun \([A-Za-z]*\).*/Java_dev_attar_Native_\1/p' src/main/kotlin/dev/attar/Native.kt | sort)
-exported=$(nm -D --defined-only -j "$target/debug/libattar_ffi.so" | grep '^Java_' | sort)
+exported=$(nm -D --defined-only -j "$library/libattar_ffi.so" | grep '^Java_' | sort)
 diff <(echo "$declared") <(echo "$exported") || { echo "Native.kt and jni.rs differ" >&2; exit 1; }
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "${kotlinc[@]}" src/main -Xexplicit-api=strict -Werror -d "$work/attar"
 "${kotlinc[@]}" src/test -Werror -cp "$work/attar" -include-runtime -d "$work/check.jar"
-java -Xcheck:jni -Djava.library.path="$target/debug" -cp "$work/attar:$work/check.jar" CheckKt "$bundle" >"$work/out" 2>&1 ||
+java -Xcheck:jni -Djava.library.path="$library" -cp "$work/attar:$work/check.jar" CheckKt "$bundle" >"$work/out" 2>&1 ||
   { cat "$work/out" >&2; exit 1; }
 if grep -q -i 'warning.*jni\|fatal error in native' "$work/out"; then
   cat "$work/out" >&2
