@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 pub(crate) mod reference;
+// proptest does not build for WebAssembly.
+#[cfg(not(target_family = "wasm"))]
+mod properties;
 mod tests;
 
 use half::f16;

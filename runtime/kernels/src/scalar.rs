@@ -19,12 +19,11 @@ const ROUND: f32 = 12_582_912.0;
 /// other architectures (armv7, wasm) a fused one is a software routine of 50 ns, so there it is rounded twice.
 #[inline(always)]
 fn mul_add(a: f32, b: f32, c: f32) -> f32 {
-    if cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_feature = "fma")) {
-        a.mul_add(b, c)
-    } else {
-        a * b + c
-    }
+    if FUSED { a.mul_add(b, c) } else { a * b + c }
 }
+
+/// Whether multiply-adds are rounded once.
+pub(crate) const FUSED: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
 
 #[inline(always)]
 fn map(a: F, b: F, f: impl Fn(f32, f32) -> f32) -> F {
