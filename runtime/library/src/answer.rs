@@ -4,11 +4,17 @@ use std::collections::HashSet;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::library::{Candidate, Library};
+use crate::overlap::Overlap;
 use crate::passage::Passage;
+use crate::query::telling_words;
 
 /// Two adjacent sentences are shown instead of one only if they are more relevant by this much: below it the second
 /// is more often chatter than answer.
 const PAIR_GAIN: f32 = 0.05;
+
+/// How much the question's rare words count beside the model's log-odds when texts are put in order: a text with all of
+/// them beats one with none that the model finds 3 nats likelier. Small students take one error code for another.
+const OVERLAP_NATS: f32 = 3.0;
 
 /// What tells how well a text answers a question; [`attar::Session`] is one.
 pub trait Reranker {
@@ -55,8 +61,9 @@ pub struct Answer {
     pub source: String,
     /// The 1-based line of the document on which `text` begins.
     pub line: u32,
-    /// The probability that this answers the question: the higher of the passage's relevance (read under its
-    /// headings) and that of `text` alone.
+    /// How probable it is that the answer stands here: the mean, in log-odds, of the model's relevance for the passage
+    /// (read under its headings) and for its most relevant sentence or two. Both are calibrated; a passage that is
+    /// merely on the subject gets a high first and a low second, a sentence out of its context the opposite.
     pub score: f32,
 }
 
@@ -64,7 +71,8 @@ pub struct Answer {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Reply {
-    /// Answers with at least the threshold's score, best first, none twice. Empty means "no answer".
+    /// Answers with at least the threshold's score, best first, none twice. Empty means "no answer". Best is what has
+    /// a high score and the question's rare words, so a lower score may come first.
     pub answers: Vec<Answer>,
     /// The best of the rest: what was considered and found too unlikely.
     pub considered: Vec<Answer>,
@@ -128,73 +136,81 @@ impl<R: Reranker> Answerer<R> {
             return Ok(Reply { answers: Vec::new(), considered: Vec::new(), no_answer_probability: 1.0 });
         }
         let texts: Vec<String> = candidates.iter().map(|c| with_headings(&c.passage, &c.passage.text)).collect();
+        let words = telling_words(question)?;
+        let overlap = Overlap::new(&words, texts.iter().map(String::as_str));
         let relevance = self.score(question, &texts)?;
-        let mut ranked: Vec<(f32, Candidate)> = relevance.into_iter().zip(candidates).collect();
+        let mut ranked: Vec<Ranked> = candidates
+            .into_iter()
+            .zip(texts)
+            .zip(relevance)
+            .map(|((candidate, text), relevance)| Ranked { candidate, relevance, share: overlap.share(&text) })
+            .collect();
         // Stable, so that full-text search's order decides between equals.
-        ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let lowest_of_the_rest = ranked.first().map_or(0.0, |best| best.0);
+        ranked.sort_by(|a, b| order(b.relevance, b.share).total_cmp(&order(a.relevance, a.share)));
         // A few more than are shown: some turn out to say the same.
         ranked.truncate(self.options.top.saturating_mul(2).max(4));
-        let mut found = self.spans(question, ranked)?;
-        found.sort_by(|a, b| b.score.total_cmp(&a.score));
-        let best = found.first().map_or(lowest_of_the_rest, |answer| answer.score);
+        let mut found = self.spans(question, ranked, &words)?;
+        found.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let mut found: Vec<Answer> = found.into_iter().map(|(_, answer)| answer).collect();
+        let best = found.iter().map(|answer| answer.score).fold(0.0, f32::max);
         let mut seen: Vec<String> = Vec::new();
         found.retain(|answer| is_new(&mut seen, &answer.text));
         found.truncate(self.options.top);
-        let split = found.partition_point(|answer| answer.score >= self.options.threshold);
-        let considered = found.split_off(split);
-        Ok(Reply { answers: found, considered, no_answer_probability: (1.0 - best).clamp(0.0, 1.0) })
+        let (answers, considered) = found.into_iter().partition(|answer| answer.score >= self.options.threshold);
+        Ok(Reply { answers, considered, no_answer_probability: (1.0 - best).clamp(0.0, 1.0) })
     }
 
-    /// The best one or two sentences of each passage. Two calls of the model for all of them together.
-    fn spans(&mut self, question: &str, ranked: Vec<(f32, Candidate)>) -> Result<Vec<Answer>> {
-        let singles: Vec<(usize, usize, usize)> = ranked
+    /// The best one or two sentences of each passage, with what to order them by. Two calls of the model for all.
+    fn spans(&mut self, question: &str, ranked: Vec<Ranked>, words: &[String]) -> Result<Vec<(f32, Answer)>> {
+        let singles: Vec<Span> = ranked
             .iter()
             .enumerate()
-            .flat_map(|(p, (_, candidate))| (0..candidate.passage.sentences.len()).map(move |i| (p, i, i)))
+            .flat_map(|(passage, r)| {
+                (0..r.candidate.passage.sentences.len()).map(move |i| Span { passage, first: i, last: i })
+            })
             .collect();
         let scores = self.score_spans(question, &ranked, &singles)?;
-        let mut best = vec![(0, 0, f32::NEG_INFINITY); ranked.len()];
-        for (&(p, first, last), &score) in singles.iter().zip(&scores) {
-            if score > best[p].2 {
-                best[p] = (first, last, score);
+        // Among a passage's own sentences: a word that all of them have does not choose between them.
+        let overlaps: Vec<Overlap> = ranked
+            .iter()
+            .map(|r| &r.candidate.passage)
+            .map(|p| Overlap::new(words, (0..p.sentences.len()).map(|i| p.span(i, i))))
+            .collect();
+        let mut best: Vec<Option<Scored>> = vec![None; ranked.len()];
+        let mut most = vec![0.0_f32; ranked.len()];
+        for (&span, &score) in singles.iter().zip(&scores) {
+            most[span.passage] = most[span.passage].max(score);
+            let key = order(score, overlaps[span.passage].share(span.text(&ranked)));
+            if best[span.passage].is_none_or(|best| key > best.key) {
+                best[span.passage] = Some(Scored { span, score, key });
             }
         }
-        let pairs: Vec<(usize, usize, usize)> = best
+        let pairs: Vec<Span> = best
             .iter()
-            .enumerate()
-            .flat_map(|(p, &(i, ..))| {
-                let before = i.checked_sub(1).map(|before| (p, before, i));
-                let after = (i + 1 < ranked[p].1.passage.sentences.len()).then_some((p, i, i + 1));
-                before.into_iter().chain(after)
+            .flatten()
+            .flat_map(|&Scored { span, .. }| {
+                let before = span.first.checked_sub(1).map(|first| Span { first, ..span });
+                let more = span.last + 1 < ranked[span.passage].candidate.passage.sentences.len();
+                before.into_iter().chain(more.then_some(Span { last: span.last + 1, ..span }))
             })
             .collect();
         let scores = self.score_spans(question, &ranked, &pairs)?;
         let single = best.clone();
-        for (&(p, first, last), &score) in pairs.iter().zip(&scores) {
-            if score > best[p].2 && score > single[p].2 + PAIR_GAIN {
-                best[p] = (first, last, score);
+        for (&span, &score) in pairs.iter().zip(&scores) {
+            most[span.passage] = most[span.passage].max(score);
+            let clearly = single[span.passage].is_some_and(|single| score > single.score + PAIR_GAIN);
+            if clearly && best[span.passage].is_some_and(|best| best.span.first == best.span.last || score > best.score)
+            {
+                best[span.passage] = Some(Scored { span, score, key: score });
             }
         }
-        let answers = ranked.into_iter().zip(best).map(|((relevance, candidate), (first, last, score))| Answer {
-            text: candidate.passage.span(first, last).to_owned(),
-            line: candidate.passage.sentences.get(first).map_or(candidate.passage.line, |s| s.line),
-            score: relevance.max(score),
-            headings: candidate.passage.headings,
-            passage: candidate.passage.text,
-            source: candidate.source,
-        });
-        Ok(answers.collect())
+        // Every passage has a sentence, so that none is lost here.
+        let all = ranked.into_iter().zip(best).zip(most);
+        Ok(all.filter_map(|((ranked, best), most)| Some(answer(ranked, best?.span, most))).collect())
     }
 
-    fn score_spans(
-        &mut self,
-        question: &str,
-        ranked: &[(f32, Candidate)],
-        spans: &[(usize, usize, usize)],
-    ) -> Result<Vec<f32>> {
-        let texts: Vec<String> =
-            spans.iter().map(|&(p, first, last)| ranked[p].1.passage.span(first, last).to_owned()).collect();
+    fn score_spans(&mut self, question: &str, ranked: &[Ranked], spans: &[Span]) -> Result<Vec<f32>> {
+        let texts: Vec<String> = spans.iter().map(|span| span.text(ranked).to_owned()).collect();
         self.score(question, &texts)
     }
 
@@ -214,6 +230,65 @@ impl<R: Reranker> Answerer<R> {
         }
         Ok(scores)
     }
+}
+
+/// A candidate that the model has read.
+struct Ranked {
+    candidate: Candidate,
+    relevance: f32,
+    share: f32,
+}
+
+/// Adjacent sentences of a passage.
+#[derive(Clone, Copy)]
+struct Span {
+    passage: usize,
+    first: usize,
+    last: usize,
+}
+
+impl Span {
+    fn text<'a>(&self, ranked: &'a [Ranked]) -> &'a str {
+        ranked[self.passage].candidate.passage.span(self.first, self.last)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Scored {
+    span: Span,
+    score: f32,
+    key: f32,
+}
+
+fn answer(ranked: Ranked, span: Span, most: f32) -> (f32, Answer) {
+    let passage = ranked.candidate.passage;
+    let score = mean_odds(ranked.relevance, most);
+    let answer = Answer {
+        text: passage.span(span.first, span.last).to_owned(),
+        line: passage.sentences.get(span.first).map_or(passage.line, |s| s.line),
+        score,
+        headings: passage.headings,
+        passage: passage.text,
+        source: ranked.candidate.source,
+    };
+    (order(score, ranked.share), answer)
+}
+
+/// What texts are put in order by: log-odds, and the question's rare words.
+fn order(score: f32, share: f32) -> f32 {
+    log_odds(score) + OVERLAP_NATS * share
+}
+
+/// Kept finite: a student is never that sure.
+fn log_odds(p: f32) -> f32 {
+    let p = p.clamp(1e-6, 1.0 - 1e-6);
+    (p / (1.0 - p)).ln()
+}
+
+/// The probability whose log-odds are the mean of those of `a` and `b`.
+fn mean_odds(a: f32, b: f32) -> f32 {
+    let x = 0.5 * (log_odds(a) + log_odds(b));
+    1.0 / (1.0 + (-x).exp())
 }
 
 /// A text under its headings, as the model reads it: "Power, Pi 4: The supply ...".

@@ -75,6 +75,28 @@ fn below_the_threshold_there_is_no_answer_but_what_was_considered() {
 }
 
 #[test]
+fn a_rare_word_of_the_question_decides_between_texts_that_the_model_confuses() {
+    let codes = "- E15: water in the base.\n- E24: the water does not drain.\n- E09: the heater is defective.";
+    let library = library(&[("dishwasher.md", codes), ("oven.md", "E09: the heater of the oven is defective.")]);
+    let mut answerer = Answerer::new(Fake::new(&[
+        ("E15: water in the base.\nE24", 0.6),
+        ("E15", 0.8),
+        ("E24", 0.6),
+        ("oven", 0.85),
+        ("E09", 0.85),
+    ]));
+    let reply = answerer.answer(&library, "What does error E24 of the dishwasher mean?").unwrap();
+    assert_eq!(reply.answers[0].text, "E24: the water does not drain.");
+}
+
+#[test]
+fn a_score_is_the_mean_in_log_odds() {
+    assert!((mean_odds(0.9, 0.9) - 0.9).abs() < 1e-6);
+    assert!((mean_odds(0.9, 0.1) - 0.5).abs() < 1e-6);
+    assert!(mean_odds(1.0, 1.0) <= 1.0 && mean_odds(0.0, 0.0) >= 0.0);
+}
+
+#[test]
 fn the_same_answer_is_given_once() {
     let library = library(&[
         ("a.txt", "The lamp blinks."),

@@ -8,6 +8,7 @@ mod html;
 mod library;
 mod lined;
 mod markdown;
+mod overlap;
 mod passage;
 mod query;
 mod schema;

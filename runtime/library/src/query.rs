@@ -20,11 +20,11 @@ const STOP_WORDS: &[&str] = &[
     "would", "you", "your", "yours", "yourself", "ll", "m", "re", "ve", "d", "don", "doesn", "isn",
 ];
 
-/// The question's words as an OR of quoted terms: stop words are left out unless there is nothing else.
+/// The question's words in lower case, each once: stop words are left out unless there is nothing else.
 ///
 /// # Errors
 /// [`ErrorKind::Question`] without a single word, or with more than 256 different ones.
-pub(crate) fn match_expression(question: &str) -> Result<String> {
+pub(crate) fn telling_words(question: &str) -> Result<Vec<String>> {
     let mut seen = HashSet::new();
     let words: Vec<String> = question
         .split(|c: char| !c.is_alphanumeric())
@@ -41,10 +41,17 @@ pub(crate) fn match_expression(question: &str) -> Result<String> {
             format!("the question has {} different words, at most {MAX_WORDS} can be searched for", words.len());
         return Err(Error::new(ErrorKind::Question, message));
     }
-    let telling: Vec<&String> = words.iter().filter(|word| !STOP_WORDS.contains(&word.as_str())).collect();
-    let chosen = if telling.is_empty() { words.iter().collect() } else { telling };
+    let telling: Vec<String> = words.iter().filter(|word| !STOP_WORDS.contains(&word.as_str())).cloned().collect();
+    Ok(if telling.is_empty() { words } else { telling })
+}
+
+/// The question's telling words as an OR of quoted terms.
+///
+/// # Errors
+/// As [`telling_words`].
+pub(crate) fn match_expression(question: &str) -> Result<String> {
     // Words are alphanumeric, so that nothing in them needs escaping inside the quotes.
-    let quoted: Vec<String> = chosen.iter().map(|word| format!("\"{word}\"")).collect();
+    let quoted: Vec<String> = telling_words(question)?.iter().map(|word| format!("\"{word}\"")).collect();
     Ok(quoted.join(" OR "))
 }
 
