@@ -56,6 +56,7 @@ pub(crate) trait Simd: Copy {
     fn load_i8(self, from: &[i8; LANES]) -> Self::F;
     fn load_f16(self, from: &[f16; LANES]) -> Self::F;
     /// Transposes 16 vectors.
+    #[inline(always)]
     fn transpose(self, rows: &mut [[f32; LANES]; LANES]) {
         for i in 0..LANES {
             for j in 0..i {
