@@ -146,7 +146,7 @@ def ndcg_at_10(attar, folder, limit):
     key = dict(zip(flat, relevance(scored)))
 
     def dcg(grades):
-        return sum((2**g - 1) / math.log2(i + 2) for i, g in enumerate(grades[:10]))
+        return sum(g / math.log2(i + 2) for i, g in enumerate(grades[:10]))  # linear gain, as trec_eval
 
     def mean(order_of):
         values = []
