@@ -10,8 +10,9 @@ use serde_json::json;
 
 /// Words of the tiny student's vocabulary; other words fall apart into letters.
 pub const WORDS: &[&str] = &[
-    "the", "a", "is", "of", "in", "to", "and", "on", "what", "where", "who", "how", "card", "light", "water", "red", "blue",
-    "boot", "power", "garden", "bread", "oven", "key", "door", "time", "open", "close", "pressure", "pump", "fault",
+    "the", "a", "is", "of", "in", "to", "and", "on", "what", "where", "who", "how", "card", "light", "water", "red",
+    "blue", "boot", "power", "garden", "bread", "oven", "key", "door", "time", "open", "close", "pressure", "pump",
+    "fault",
 ];
 
 /// The root of the repository.

@@ -49,7 +49,9 @@ fn it_answers_the_example_questions_and_declines_the_others() {
             found += usize::from(reply.answers.iter().any(|a| cites(&a.source)));
         }
     }
-    println!("answerable {answerable}: first {first}, among the answers {found}; unanswerable {unanswerable}: declined {declined}");
+    println!(
+        "answerable {answerable}: first {first}, among the answers {found}; unanswerable {unanswerable}: declined {declined}"
+    );
     assert!(found * 100 >= answerable * 80, "{found} of {answerable} answers cite the right file");
     assert!(declined * 100 >= unanswerable * 50, "{declined} of {unanswerable} unanswerable questions were declined");
 }

@@ -19,7 +19,10 @@ const MAX_INT8_LOGIT_ERROR: f32 = 0.1;
 const PAIRS: &[(&str, &str)] = &[
     ("What is the red light?", "The red light is the power."),
     ("Where", "x"),
-    ("How do I open the door of the oven?", "Water the garden in time, and close the pump. The pressure is 25 on the key - no fault!"),
+    (
+        "How do I open the door of the oven?",
+        "Water the garden in time, and close the pump. The pressure is 25 on the key - no fault!",
+    ),
     ("Who boots the card?", "Blue: [SEP] is ordinary text here, and so is Ünïcode \u{4e2d}\u{6587}."),
 ];
 
@@ -99,6 +102,7 @@ fn a_changed_weight_is_noticed() {
     let var = &student.parameters().get("encoder.layer.0.output.dense.weight").unwrap().var;
     var.set(&(var.as_tensor() * 1.01).unwrap()).unwrap();
     let got = candle_logits(&student, &tokenizer, "nli");
-    let difference = expected.iter().flatten().zip(got.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let difference =
+        expected.iter().flatten().zip(got.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(difference > MAX_F32_LOGIT_ERROR, "{difference}");
 }

@@ -11,9 +11,7 @@ struct Aligned<T: ?Sized> {
     bytes: T,
 }
 
-static BASE: &Aligned<[u8]> = &Aligned {
-    bytes: *include_bytes!("../attar-base.attar"),
-};
+static BASE: &Aligned<[u8]> = &Aligned { bytes: *include_bytes!("../attar-base.attar") };
 
 /// The name of the default bundle, as `attar info` shows it.
 pub const DEFAULT_NAME: &str = "attar-base";
