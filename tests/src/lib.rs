@@ -30,7 +30,7 @@ pub fn tokenizer_json() -> serde_json::Value {
         .map(|s| s.to_string())
         .chain(letters())
         .chain(letters().map(|c| format!("##{c}")))
-        .chain(["ing", "ed", "er", "s"].iter().map(|s| format!("##{s}")))
+        .chain(["ing", "ed", "er"].iter().map(|s| format!("##{s}")))
         .chain([".", ",", "?", "-", "!"].iter().map(|s| s.to_string()))
         .chain(WORDS.iter().filter(|w| w.len() > 1).map(|w| w.to_string()))
         .collect();

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, ErrorKind, Result, fail};
@@ -149,35 +149,49 @@ fn with_padding(tensors: Vec<TensorSpec>) -> Vec<TensorSpec> {
     padded
 }
 
+/// The value with the members of every object in alphabetical order: the same bundle from every build, whether or not
+/// another crate of the program has switched serde_json's `preserve_order` on.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.into_iter().map(|(name, value)| (name, sorted(value))).collect();
+            members.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Object(members.into_iter().collect())
+        }
+        Value::Array(values) => Value::Array(values.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
+
 /// Length and JSON, padded with spaces up to the boundary on which data begins.
 fn header(contents: &Contents, tensors: &[TensorSpec]) -> Result<Vec<u8>> {
-    let json = |value: Value| Value::String(value.to_string());
-    let to_value = |what: &str, value: serde_json::Result<Value>| {
-        value.map_err(|e| Error::new(ErrorKind::Metadata, format!("{what}: {e}")))
+    let text = |key: &str, value: serde_json::Result<Value>| match value {
+        Ok(value) => Ok((key.to_string(), Value::String(sorted(value).to_string()))),
+        Err(e) => Err(Error::new(ErrorKind::Metadata, format!("{key}: {e}"))),
     };
-    let mut metadata = Map::new();
-    metadata.insert("attar.format".into(), json(json!(FORMAT_VERSION)));
-    let architecture = to_value("attar.architecture", serde_json::to_value(&contents.architecture))?;
-    metadata.insert("attar.architecture".into(), json(architecture));
-    metadata.insert("attar.weights".into(), json(json!(contents.weights.name())));
-    metadata.insert("attar.heads".into(), json(to_value("attar.heads", serde_json::to_value(&contents.heads))?));
-    let tokenizer = to_value("attar.tokenizer", serde_json::to_value(&contents.tokenizer))?;
-    metadata.insert("attar.tokenizer".into(), json(tokenizer));
-    metadata.insert("attar.provenance".into(), Value::String(contents.provenance.clone()));
-    if let Some(text) = &contents.quantization {
-        metadata.insert("attar.quantization".into(), Value::String(text.clone()));
+    let mut metadata = vec![
+        text("attar.format", Ok(json!(FORMAT_VERSION)))?,
+        text("attar.architecture", serde_json::to_value(&contents.architecture))?,
+        text("attar.weights", Ok(json!(contents.weights.name())))?,
+        text("attar.heads", serde_json::to_value(&contents.heads))?,
+        text("attar.tokenizer", serde_json::to_value(&contents.tokenizer))?,
+        text("attar.provenance", serde_json::from_str(&contents.provenance))?,
+    ];
+    if let Some(quantization) = &contents.quantization {
+        metadata.push(text("attar.quantization", serde_json::from_str(quantization))?);
     }
+    let metadata = sorted(Value::Object(metadata.into_iter().collect()));
     // Written by hand, since the members must keep the file's order.
-    let mut text = format!("{{\"__metadata__\":{}", Value::Object(metadata));
+    let mut text = format!("{{\"__metadata__\":{metadata}");
     let sums = TensorSpec { name: "attar.checksums".into(), element: Element::U64, shape: vec![tensors.len() + 1] };
     let mut start = 0usize;
     for tensor in tensors.iter().chain([&sums]) {
         let end = start + tensor.bytes();
-        let entry = json!({
+        let entry = sorted(json!({
             "dtype": tensor.element.safetensors_name(),
             "shape": tensor.shape,
             "data_offsets": [start, end],
-        });
+        }));
         text.push_str(&format!(",{}:{entry}", Value::String(tensor.name.clone())));
         start = end;
     }
