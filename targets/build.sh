@@ -120,6 +120,11 @@ runner=$(get runner)
 [ -n "$runner" ] || die "$target cannot be run here: no emulator"
 [ $# -gt 0 ] || { read_list arguments test; set -- "${arguments[@]}"; }
 read_list cpus cpus
+# Tests that start their own program again: under user-mode emulation the child would be the host's to run.
+if [[ " $* " != *" -- "* ]]; then
+  set -- "$@" --
+  while read -r name; do set -- "$@" --skip "$name"; done < <(get skip)
+fi
 [ -z "${ATTAR_CPUS:-}" ] || read -ra cpus <<< "$ATTAR_CPUS"
 for cpu in "${cpus[@]}"; do
   say "==== $target, $cpu"
