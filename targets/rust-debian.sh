@@ -5,7 +5,7 @@
 #   targets/rust-debian.sh TARGET          into ${ATTAR_CROSS:-~/.cache/attar-cross}/rust-debian
 #
 # aarch64-unknown-linux-gnu comes prebuilt; for other targets the standard library is built from Debian's source package
-# (its dependencies come from crates.io). 171 MB of download, 700 MB on disk. The compiler is newer than rust-version asks.
+# (its dependencies are fetched by cargo). 171 MB of download, 700 MB on disk. The compiler is newer than rust-version asks.
 set -euo pipefail
 target=$1
 prefix=${ATTAR_CROSS:-$HOME/.cache/attar-cross}/rust-debian
