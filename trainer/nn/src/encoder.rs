@@ -9,7 +9,7 @@ use candle_core::{D, Device, Tensor};
 
 use crate::config::EncoderKind;
 use crate::head::value;
-use crate::ops::{self, AttentionSpec, DropoutKeys, LayerSpec, LayerTensors};
+use crate::ops::{self, AttentionSpec, DropoutKeys, LayerSpec, LayerTensors, ScoreBias};
 use crate::parameters::{Parameter, Parameters, Source, Start, load_tensors};
 use crate::{Batch, EncoderConfig, Error, Mode, Result};
 
@@ -351,7 +351,7 @@ impl Encoder {
         &self,
         layer: &Layer,
         x: &Tensor,
-        bias: Option<&Tensor>,
+        bias: Option<&ScoreBias>,
         batch: &Batch,
         track: bool,
         keys: &DropoutKeys,

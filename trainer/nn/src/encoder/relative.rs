@@ -4,6 +4,7 @@ use candle_core::Tensor;
 
 use crate::Result;
 use crate::config::MPNET_MAX_DISTANCE;
+use crate::ops::ScoreBias;
 
 /// The bucket of a key at `key - query = distance`.
 pub(super) fn bucket(distance: i64, buckets: usize) -> u32 {
@@ -21,11 +22,8 @@ pub(super) fn bucket(distance: i64, buckets: usize) -> u32 {
     (side + within) as u32
 }
 
-/// The bias `[heads, s, s]` out of the table `[buckets, heads]`.
-pub(super) fn bias(table: &Tensor, seq: usize, buckets: usize) -> Result<Tensor> {
-    let ids: Vec<u32> =
-        (0..seq as i64).flat_map(|query| (0..seq as i64).map(move |key| bucket(key - query, buckets))).collect();
-    let ids = Tensor::from_vec(ids, seq * seq, table.device())?;
-    let heads = table.dim(1)?;
-    Ok(table.index_select(&ids, 0)?.reshape((seq, seq, heads))?.permute((2, 0, 1))?.contiguous()?)
+/// The bias of `seq` queries and keys out of the table `[buckets, heads]`.
+pub(super) fn bias(table: &Tensor, seq: usize, buckets: usize) -> Result<ScoreBias> {
+    let ids = (0..seq as i64).flat_map(|query| (0..seq as i64).map(move |key| bucket(key - query, buckets))).collect();
+    ScoreBias::new(table, ids, seq)
 }

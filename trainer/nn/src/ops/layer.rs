@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::{AttentionSpec, Dropout, cpu};
+use super::{AttentionSpec, Dropout, ScoreBias, cpu};
 use crate::Result;
 
 /// A layer's parameters: weight `[out, in]` and bias `[out]`, or a norm's `[h]` and `[h]`.
@@ -71,14 +71,15 @@ pub struct LayerSpec {
 pub fn encoder_layer(
     x: &Tensor,
     tensors: &LayerTensors,
-    bias: Option<&Tensor>,
+    bias: Option<&ScoreBias>,
     spec: &LayerSpec,
     projections: bool,
 ) -> Result<(Tensor, Option<[Tensor; 3]>)> {
     let (_, seq, hidden) = x.dims3()?;
     spec.attention.check(x, 1, hidden, seq)?;
     let usable = tensors.linears().into_iter().chain(tensors.norms()).all(|(w, b)| cpu::are_parameters(&[w, b]));
-    let attention = super::fast_attention(&[x], bias, (spec.attention.heads, seq, seq));
+    // The operator's operands are x and the query's weight.
+    let attention = super::fast_attention(&[x, &tensors.query.0], bias, (spec.attention.heads, seq, seq));
     if projections || !(usable && attention && tensors.fit(hidden)) {
         return composed(x, tensors, bias, spec, projections);
     }
@@ -92,7 +93,7 @@ pub fn encoder_layer(
 pub(super) fn composed(
     x: &Tensor,
     t: &LayerTensors,
-    bias: Option<&Tensor>,
+    bias: Option<&ScoreBias>,
     spec: &LayerSpec,
     projections: bool,
 ) -> Result<(Tensor, Option<[Tensor; 3]>)> {
@@ -101,7 +102,7 @@ pub(super) fn composed(
     let [q, k, v] = [&t.query, &t.key, &t.value].map(|(w, b)| (w, b));
     let (own, context) = if spec.first_only && !projections {
         let first = x.narrow(1, 0, 1)?.contiguous()?;
-        let bias = bias.map(|b| b.narrow(1, 0, 1)?.contiguous()).transpose()?;
+        let bias = bias.map(ScoreBias::first_query).transpose()?;
         let queries = super::linear(&first, q.0, q.1)?;
         let kv = super::projections(x, &[k, v])?;
         let context = super::attention(&queries, &kv, bias.as_ref(), &spec.attention)?;

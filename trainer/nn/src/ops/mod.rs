@@ -87,6 +87,38 @@ pub struct AttentionSpec {
     pub dropout: Option<Dropout>,
 }
 
+/// What is added to attention scores: a row of a table for each pair of query and key (MPNet's relative positions).
+#[derive(Debug, Clone)]
+pub struct ScoreBias {
+    /// `[heads, sq, s]`, with a graph to the table where that is trained.
+    values: Tensor,
+    /// `[buckets, heads]`
+    table: Tensor,
+    /// The table's row of each query and key, `[sq * s]`.
+    buckets: Vec<u32>,
+}
+
+impl ScoreBias {
+    /// The bias of `queries` queries over as many keys as `buckets` has for each: table `[buckets, heads]`.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Tensor`] for buckets beyond the table, or another number of them than rows of keys.
+    pub fn new(table: &Tensor, buckets: Vec<u32>, queries: usize) -> Result<Self> {
+        let heads = table.dim(1)?;
+        let ids = Tensor::from_slice(&buckets, buckets.len(), table.device())?;
+        let keys = buckets.len() / queries.max(1);
+        let values = table.index_select(&ids, 0)?.reshape((queries, keys, heads))?.permute((2, 0, 1))?.contiguous()?;
+        Ok(Self { values, table: table.clone(), buckets })
+    }
+
+    /// The part of the first query.
+    fn first_query(&self) -> Result<Self> {
+        let values = self.values.narrow(1, 0, 1)?.contiguous()?;
+        let keys = values.dim(2)?;
+        Ok(Self { values, table: self.table.clone(), buckets: self.buckets[..keys].to_vec() })
+    }
+}
+
 /// `x wᵀ + b`: x `[.., k]`, w `[n, k]`, b `[n]`, result `[.., n]`.
 ///
 /// # Errors
@@ -177,13 +209,13 @@ fn fast_norm(x: &Tensor, weight: &Tensor, bias: &Tensor) -> bool {
 ///
 /// # Errors
 /// As [`linear`]; [`crate::ErrorKind::Argument`] for lengths or heads that do not fit.
-pub fn self_attention(qkv: &Tensor, bias: Option<&Tensor>, spec: &AttentionSpec) -> Result<Tensor> {
+pub fn self_attention(qkv: &Tensor, bias: Option<&ScoreBias>, spec: &AttentionSpec) -> Result<Tensor> {
     let (_, seq, width) = qkv.dims3()?;
     let hidden = width / 3;
     spec.check(qkv, 3, hidden, seq)?;
     if !fast_attention(&[qkv], bias, (spec.heads, seq, seq)) {
         let part = |i: usize| qkv.narrow(2, i * hidden, hidden)?.contiguous();
-        return composite::attention(&part(0)?, &part(1)?, &part(2)?, bias, spec);
+        return composite::attention(&part(0)?, &part(1)?, &part(2)?, bias.map(|b| &b.values), spec);
     }
     let op = attention_op(bias, spec, hidden, seq, seq, tracked(&[qkv]))?;
     Ok(qkv.contiguous()?.apply_op1(op)?)
@@ -193,7 +225,7 @@ pub fn self_attention(qkv: &Tensor, bias: Option<&Tensor>, spec: &AttentionSpec)
 ///
 /// # Errors
 /// As [`self_attention`].
-pub fn attention(q: &Tensor, kv: &Tensor, bias: Option<&Tensor>, spec: &AttentionSpec) -> Result<Tensor> {
+pub fn attention(q: &Tensor, kv: &Tensor, bias: Option<&ScoreBias>, spec: &AttentionSpec) -> Result<Tensor> {
     let (_, queries, hidden) = q.dims3()?;
     let (_, keys, _) = kv.dims3()?;
     spec.check(q, 1, hidden, usize::MAX)?;
@@ -201,7 +233,7 @@ pub fn attention(q: &Tensor, kv: &Tensor, bias: Option<&Tensor>, spec: &Attentio
     // With as many queries as keys the fast operator would take them for the same tokens and leave out padding.
     if queries == keys && keys > 1 || !fast_attention(&[q, kv], bias, (spec.heads, queries, keys)) {
         let part = |i: usize| kv.narrow(2, i * hidden, hidden)?.contiguous();
-        return composite::attention(q, &part(0)?, &part(1)?, bias, spec);
+        return composite::attention(q, &part(0)?, &part(1)?, bias.map(|b| &b.values), spec);
     }
     let op = attention_op(bias, spec, hidden, queries, keys, tracked(&[q, kv]))?;
     Ok(q.contiguous()?.apply_op2(&kv.contiguous()?, op)?)
@@ -224,22 +256,25 @@ impl AttentionSpec {
     }
 }
 
-fn fast_attention(operands: &[&Tensor], bias: Option<&Tensor>, bias_shape: (usize, usize, usize)) -> bool {
+fn fast_attention(operands: &[&Tensor], bias: Option<&ScoreBias>, bias_shape: (usize, usize, usize)) -> bool {
     let (heads, queries, keys) = bias_shape;
-    // A bias that is trained (MPNet's) goes through the composite.
-    let plain = bias.is_none_or(|b| cpu::fits(&[b]) && !b.track_op() && b.dims() == [heads, queries, keys]);
-    cpu::fits(operands) && plain
+    let usable = bias.is_none_or(|b| {
+        // The operator's backward pass runs only where one of its operands is in the graph.
+        let reached = !b.table.track_op() || tracked(operands);
+        cpu::are_parameters(&[&b.table]) && reached && b.values.dims() == [heads, queries, keys]
+    });
+    cpu::fits(operands) && usable
 }
 
 fn attention_op(
-    bias: Option<&Tensor>,
+    bias: Option<&ScoreBias>,
     spec: &AttentionSpec,
     hidden: usize,
     queries: usize,
     keys: usize,
     keep: bool,
 ) -> Result<cpu::attention::Attention> {
-    let bias = bias.map(|b| cpu::with_elements(b, |b| Ok(b.to_vec()))).transpose()?;
+    let bias = bias.map(cpu::attention::Bias::new).transpose()?;
     Ok(cpu::attention::Attention::new(spec.clone(), bias, [hidden, queries, keys], keep))
 }
 

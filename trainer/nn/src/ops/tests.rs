@@ -188,12 +188,31 @@ fn attention_matches_its_composite() {
                 &|t| attention(&t[0], &t[1], None, &spec),
                 &|t| composite::attention(&t[0], &part(&t[1], 0)?, &part(&t[1], 1)?, None, &spec),
             );
-            let bias = normal(&[heads, seq, seq], 7, 1.0);
-            let qkv = normal(&[rows, seq, 3 * hidden], 1, 1.0);
-            let fast = (self_attention(&qkv, Some(&bias), &spec).unwrap() * &weights).unwrap();
-            let parts = [0, 1, 2].map(|i| part(&qkv, i).unwrap());
-            let expected = composite::attention(&parts[0], &parts[1], &parts[2], Some(&bias), &spec).unwrap();
-            assert_close(&format!("{name}, bias"), &fast, &(expected * &weights).unwrap(), TOLERANCE);
+            // A bias of five rows, each used for several pairs of query and key; the rows get a gradient.
+            let bias = |table: &Tensor, queries: usize| {
+                ScoreBias::new(table, (0..queries * seq).map(|i| (i * 7 % 5) as u32).collect(), queries)
+            };
+            let table = normal(&[5, heads], 7, 1.0);
+            check(
+                &format!("{name}, bias"),
+                &[normal(&[rows, seq, 3 * hidden], 1, 1.0), table.clone()],
+                &weights,
+                &|t| self_attention(&t[0], Some(&bias(&t[1], seq)?), &spec),
+                &|t| {
+                    let values = bias(&t[1], seq)?.values;
+                    composite::attention(&part(&t[0], 0)?, &part(&t[0], 1)?, &part(&t[0], 2)?, Some(&values), &spec)
+                },
+            );
+            check(
+                &format!("{name}, bias of the first query"),
+                &[normal(&[rows, 1, hidden], 1, 1.0), normal(&[rows, seq, 2 * hidden], 2, 1.0), table],
+                &normal(&[rows, 1, hidden], 3, 1.0),
+                &|t| attention(&t[0], &t[1], Some(&bias(&t[2], 1)?), &spec),
+                &|t| {
+                    let values = bias(&t[2], 1)?.values;
+                    composite::attention(&t[0], &part(&t[1], 0)?, &part(&t[1], 1)?, Some(&values), &spec)
+                },
+            );
         }
     }
 }
@@ -307,6 +326,7 @@ fn the_fused_encoder_layer_matches_its_parts() {
     for i in 0..4 {
         operands.push(normal(&[hidden], 30 + i, 1.0));
     }
+    operands.push(normal(&[5, 3], 40, 1.0));
     let tensors = |t: &[Tensor]| {
         let pair = |i: usize| (t[i].clone(), t[i + 1].clone());
         LayerTensors {
@@ -334,12 +354,20 @@ fn the_fused_encoder_layer_matches_its_parts() {
             true => normal(&[3, 1, hidden], 4, 1.0),
             false => normal(&[3, 6, hidden], 4, 1.0).broadcast_mul(&live).unwrap(),
         };
-        check(
-            &format!("encoder layer, first_only {first_only}, {dropout:?}"),
-            &operands,
-            &weights,
-            &|t| Ok(encoder_layer(&t[0], &tensors(t), None, &spec, false)?.0),
-            &|t| Ok(layer::composed(&t[0], &tensors(t), None, &spec, false)?.0),
-        );
+        for biased in [false, true] {
+            let bias = |t: &[Tensor]| -> Result<Option<ScoreBias>> {
+                if !biased {
+                    return Ok(None);
+                }
+                Ok(Some(ScoreBias::new(&t[17], (0..36).map(|i| i * 7 % 5).collect(), 6)?))
+            };
+            check(
+                &format!("encoder layer, first_only {first_only}, biased {biased}, {dropout:?}"),
+                &operands,
+                &weights,
+                &|t| Ok(encoder_layer(&t[0], &tensors(t), bias(t)?.as_ref(), &spec, false)?.0),
+                &|t| Ok(layer::composed(&t[0], &tensors(t), bias(t)?.as_ref(), &spec, false)?.0),
+            );
+        }
     }
 }

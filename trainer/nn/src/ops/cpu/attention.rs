@@ -8,13 +8,38 @@ use rayon::prelude::*;
 use super::matrix::{Matrix, multiply};
 use super::simd::{LANES, exp, lane_sum, multiversion};
 use super::{Buffer, elements, with_elements};
-use crate::ops::{AttentionSpec, Dropout, mask_bits};
+use crate::ops::{AttentionSpec, Dropout, ScoreBias, mask_bits};
+
+/// See [`ScoreBias`]; its gradient goes to the table.
+pub(crate) struct Bias {
+    /// `[heads, sq, s]`
+    values: Vec<f32>,
+    /// `[buckets, heads]`
+    table: Tensor,
+    /// The table's row of each query and key, `[sq, s]`.
+    buckets: Vec<u32>,
+}
+
+impl Bias {
+    pub(crate) fn new(bias: &ScoreBias) -> Result<Self> {
+        let values = with_elements(&bias.values, |b| Ok(b.to_vec()))?;
+        Ok(Self { values, table: bias.table.clone(), buckets: bias.buckets.clone() })
+    }
+
+    /// Adds a head's score gradients, rows `stride` apart of which `n` elements count, to the table's gradient.
+    fn add_gradient(&self, table: &mut [f32], head: usize, heads: usize, d: &[f32], stride: usize, keys: usize, n: usize) {
+        for (d, buckets) in d.chunks_exact(stride).zip(self.buckets.chunks_exact(keys)) {
+            for (d, bucket) in d[..n].iter().zip(buckets) {
+                table[*bucket as usize * heads + head] += d;
+            }
+        }
+    }
+}
 
 /// Attention over packed projections `[b, s, 3h]`, or over queries `[b, sq, h]` and packed keys and values `[b, s, 2h]`.
 pub(crate) struct Attention {
     spec: AttentionSpec,
-    /// The score bias `[heads, sq, s]`, without a gradient.
-    bias: Option<Vec<f32>>,
+    bias: Option<Bias>,
     hidden: usize,
     queries: usize,
     keys: usize,
@@ -38,6 +63,8 @@ struct Gradients<'a> {
     /// None where the queries' gradient lies in `dkv`.
     dq: Option<&'a mut [f32]>,
     dkv: &'a mut [f32],
+    /// Of the bias's table `[buckets, heads]`; empty where it is not wanted.
+    table: &'a mut [f32],
 }
 
 multiversion! {
@@ -94,7 +121,7 @@ multiversion! {
 impl Attention {
     pub(crate) fn new(
         spec: AttentionSpec,
-        bias: Option<Vec<f32>>,
+        bias: Option<Bias>,
         [hidden, queries, keys]: [usize; 3],
         keep: bool,
     ) -> Self {
@@ -163,7 +190,7 @@ impl Attention {
         let p = &mut p[..live * stride];
         multiply(p, stride, false, self.scale(), q, k.t());
         if let Some(bias) = &self.bias {
-            let rows = bias[head * self.queries * self.keys..].chunks_exact(self.keys);
+            let rows = bias.values[head * self.queries * self.keys..].chunks_exact(self.keys);
             for (p, bias) in p.chunks_exact_mut(stride).zip(rows) {
                 p.iter_mut().zip(&bias[..n]).for_each(|(p, bias)| *p += bias);
             }
@@ -214,6 +241,9 @@ impl Attention {
                 drop_in_place(ds, stride, n, dropout, first, self.keys);
             }
             softmax_backward_rows(ds, p, stride, n);
+            if let (Some(bias), false) = (&self.bias, out.table.is_empty()) {
+                bias.add_gradient(out.table, head, self.spec.heads, ds, stride, self.keys, n);
+            }
             let ds = Matrix::new(ds, live, n, stride);
             multiply(&mut out.dkv[at..], o.kv_stride, false, self.scale(), ds.t(), q);
             match &mut out.dq {
@@ -221,6 +251,20 @@ impl Attention {
                 None => multiply(&mut out.dkv[head * depth..], o.kv_stride, false, self.scale(), ds, k),
             }
         }
+    }
+
+    /// Room for each sequence's gradient of the bias's table `[buckets, heads]`; empty where none is wanted.
+    fn tables(&self) -> Vec<Vec<f32>> {
+        let wanted = self.bias.as_ref().filter(|bias| bias.table.is_variable());
+        vec![vec![0.0; wanted.map_or(0, |bias| bias.table.elem_count())]; self.spec.lengths.len()]
+    }
+
+    /// Hands over the table's gradient: the sequences' sum, in order.
+    fn deposit_tables(&self, tables: Vec<Vec<f32>>) -> Result<()> {
+        let Some(bias) = self.bias.as_ref().filter(|bias| bias.table.is_variable()) else { return Ok(()) };
+        let mut sum = Buffer::zeros(bias.table.elem_count());
+        tables.iter().for_each(|table| super::simd::add_assign(&mut sum, table));
+        crate::gradients::deposit(&bias.table, sum)
     }
 
     fn kept(&self) -> Result<&[f32]> {
@@ -263,13 +307,15 @@ impl Attention {
         let per_sequence = self.spec.heads * self.queries * self.stride();
         // Zeros: the rows of padding are not visited.
         let mut d = Buffer::zeros(qkv.len());
-        d.par_chunks_mut(self.keys * 3 * self.hidden).enumerate().for_each_init(
+        let mut tables = self.tables();
+        d.par_chunks_mut(self.keys * 3 * self.hidden).zip(&mut tables).enumerate().for_each_init(
             Default::default,
-            |scratch, (b, dkv)| {
+            |scratch, (b, (dkv, table))| {
                 let p = &p[b * per_sequence..(b + 1) * per_sequence];
-                self.backward_sequence(&operands, p, b, dc, &mut Gradients { dq: None, dkv }, scratch);
+                self.backward_sequence(&operands, p, b, dc, &mut Gradients { dq: None, dkv, table }, scratch);
             },
         );
+        self.deposit_tables(tables)?;
         Ok(d)
     }
 
@@ -278,13 +324,16 @@ impl Attention {
         let (p, operands) = (self.kept()?, self.apart(q, kv));
         let per_sequence = self.spec.heads * self.queries * self.stride();
         let (mut dq, mut dkv) = (Buffer::zeros(q.len()), Buffer::zeros(kv.len()));
+        let mut tables = self.tables();
         dq.par_chunks_mut(self.queries * self.hidden)
             .zip(dkv.par_chunks_mut(self.keys * 2 * self.hidden))
+            .zip(&mut tables)
             .enumerate()
-            .for_each_init(Default::default, |scratch, (b, (dq, dkv))| {
+            .for_each_init(Default::default, |scratch, (b, ((dq, dkv), table))| {
                 let p = &p[b * per_sequence..(b + 1) * per_sequence];
-                self.backward_sequence(&operands, p, b, dc, &mut Gradients { dq: Some(dq), dkv }, scratch);
+                self.backward_sequence(&operands, p, b, dc, &mut Gradients { dq: Some(dq), dkv, table }, scratch);
             });
+        self.deposit_tables(tables)?;
         Ok((dq, dkv))
     }
 }

@@ -6,11 +6,11 @@ use std::sync::OnceLock;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::attention::Attention;
+use super::attention::{Attention, Bias};
 use super::linear::Linear;
 use super::norm::LayerNorm;
 use super::{Buffer, elements, simd, with_elements};
-use crate::ops::{LayerSpec, LayerTensors};
+use crate::ops::{LayerSpec, LayerTensors, ScoreBias};
 
 /// Results of the parts that the backward pass needs.
 struct Saved {
@@ -45,7 +45,7 @@ pub(crate) struct Layer {
 impl Layer {
     pub(crate) fn new(
         t: &LayerTensors,
-        bias: Option<&Tensor>,
+        bias: Option<&ScoreBias>,
         spec: &LayerSpec,
         [seq, hidden]: [usize; 2],
         keep: bool,
@@ -59,7 +59,8 @@ impl Layer {
             (None, linear(&[&t.query, &t.key, &t.value], false), seq)
         };
         let bias = match bias {
-            Some(bias) => Some(with_elements(&bias.narrow(1, 0, queries)?, |b| Ok(b.to_vec()))?),
+            Some(bias) if spec.first_only => Some(Bias::new(&bias.first_query().map_err(candle_core::Error::wrap)?)?),
+            Some(bias) => Some(Bias::new(bias)?),
             None => None,
         };
         let norm = |(w, b): &(Tensor, Tensor), dropout| LayerNorm::new(w, b, spec.layer_norm_eps, dropout, keep);
