@@ -101,6 +101,10 @@ pub fn train(
         let set = &sets[batch.set];
         let rate = schedule.rate(at.step as u64);
 
+        if !around.device.is_cpu() {
+            // A GPU makes its dropout masks with its own generator.
+            around.device.set_seed(mask_seed(seed, at.step, 0))?;
+        }
         let mut sum: Option<Gradients> = None;
         let mut loss = 0.0;
         let part = batch.rows.len().div_ceil(settings.micro_batches);

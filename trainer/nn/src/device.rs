@@ -28,12 +28,44 @@ pub fn choose_device(name: &str) -> Result<Device> {
             ),
         ));
     }
-    Device::new_cuda(ordinal).map_err(|e| {
+    let device = Device::new_cuda(ordinal).map_err(|e| {
         Error::new(
             ErrorKind::Device,
             format!("device {name:?}: cannot open GPU {ordinal}: {e}; check `nvidia-smi`, or use \"cpu\""),
         )
-    })
+    })?;
+    #[cfg(feature = "cuda")]
+    gpu::tune(ordinal)?;
+    Ok(device)
+}
+
+#[cfg(feature = "cuda")]
+mod gpu {
+    use std::ffi::c_void;
+
+    use candle_core::cuda::cudarc::driver::{result, sys};
+
+    use crate::{Error, ErrorKind, Result};
+
+    /// TF32 for f32 matrix products, and a memory pool that keeps what it has: by default it gives all memory back to the
+    /// driver at each synchronisation and asks for it anew.
+    pub(super) fn tune(ordinal: usize) -> Result<()> {
+        candle_core::cuda::set_gemm_reduced_precision_f32(true);
+        let failed = |e: result::DriverError| {
+            Error::new(ErrorKind::Device, format!("GPU {ordinal}: cannot configure its memory pool: {e}"))
+        };
+        let number = i32::try_from(ordinal).map_err(|_| Error::argument(format!("GPU {ordinal}: no such number")))?;
+        let device = result::device::get(number).map_err(failed)?;
+        let mut keep = u64::MAX;
+        let mut pool = std::ptr::null_mut();
+        // SAFETY: the device was opened, so the driver is initialised; `pool` is written before it is used, and the
+        // attribute's value is a u64, as the driver's documentation of the release threshold says.
+        unsafe {
+            sys::cuDeviceGetDefaultMemPool(&mut pool, device).result().map_err(failed)?;
+            let threshold = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+            sys::cuMemPoolSetAttribute(pool, threshold, (&raw mut keep).cast::<c_void>()).result().map_err(failed)
+        }
+    }
 }
 
 /// Sets the number of threads that CPU operators use. Call it once, before the first tensor operation; 0 leaves the

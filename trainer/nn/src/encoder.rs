@@ -5,13 +5,13 @@ mod relative;
 
 use std::path::Path;
 
-use candle_core::{D, Device, Tensor};
+use candle_core::{D, DType, Device, Tensor};
 
 use crate::config::EncoderKind;
 use crate::head::value;
 use crate::ops::{self, AttentionSpec, DropoutKeys, LayerSpec, LayerTensors, ScoreBias};
 use crate::parameters::{Parameter, Parameters, Source, Start, load_tensors};
-use crate::{Batch, EncoderConfig, Error, Mode, Result};
+use crate::{Batch, EncoderConfig, Error, Mode, Precision, Result};
 
 /// Which layers of a pretrained encoder to keep.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +108,7 @@ pub struct Encoder {
     relative: Option<Parameter>,
     layers: Vec<Layer>,
     pooler: Dense,
+    precision: Precision,
 }
 
 impl Encoder {
@@ -196,7 +197,13 @@ impl Encoder {
             layers,
             pooler: dense("pooler.dense", "pooler.dense", hidden, hidden, !source.has("pooler.dense.weight"))?,
             config,
+            precision: Precision::F32,
         })
+    }
+
+    /// Sets what the layers compute in; f32 at first.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
     }
 
     /// The shape.
@@ -306,7 +313,7 @@ impl Encoder {
         }
         let track = mode != Mode::Eval;
         let keys = DropoutKeys::new(mode, 0);
-        let mut hidden = self.embeddings(batch, track, &keys)?;
+        let mut hidden = self.embeddings(batch, track, &keys)?.to_dtype(self.precision.dtype())?;
         let embedded = capture.hidden_states.then(|| hidden.clone());
         let bias = match &self.relative {
             Some(table) => Some(relative::bias(&value(table, track), seq, self.config.relative_buckets)?),
@@ -324,7 +331,7 @@ impl Encoder {
                 states.push(state);
             }
         }
-        Ok(Encoded { hidden, embedded, layers: states })
+        Ok(Encoded { hidden: hidden.to_dtype(DType::F32)?, embedded, layers: states })
     }
 
     fn embeddings(&self, batch: &Batch, track: bool, keys: &DropoutKeys) -> Result<Tensor> {
@@ -359,16 +366,21 @@ impl Encoder {
         first_only: bool,
         state: &mut LayerState,
     ) -> Result<Tensor> {
-        let pair = |d: &Dense| (value(&d.weight, track), value(&d.bias, track));
+        let norm = |d: &Dense| (value(&d.weight, track), value(&d.bias, track));
+        let linear = |d: &Dense| -> Result<(Tensor, Tensor)> {
+            let (weight, bias) = norm(d);
+            // The cast's backward pass brings the gradient back to f32.
+            Ok((weight.to_dtype(self.precision.dtype())?, bias.to_dtype(self.precision.dtype())?))
+        };
         let tensors = LayerTensors {
-            query: pair(&layer.query),
-            key: pair(&layer.key),
-            value: pair(&layer.value),
-            attention_output: pair(&layer.attention_output),
-            attention_norm: pair(&layer.attention_norm),
-            up: pair(&layer.up),
-            down: pair(&layer.down),
-            output_norm: pair(&layer.output_norm),
+            query: linear(&layer.query)?,
+            key: linear(&layer.key)?,
+            value: linear(&layer.value)?,
+            attention_output: linear(&layer.attention_output)?,
+            attention_norm: norm(&layer.attention_norm),
+            up: linear(&layer.up)?,
+            down: linear(&layer.down)?,
+            output_norm: norm(&layer.output_norm),
         };
         let spec = LayerSpec {
             attention: AttentionSpec {

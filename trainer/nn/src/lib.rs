@@ -39,7 +39,9 @@ pub mod loss;
 pub mod ops;
 pub mod optim;
 mod parameters;
+mod precision;
 mod random;
+pub mod selftest;
 mod student;
 
 pub use batch::Batch;
@@ -50,6 +52,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use gradients::{Gradients, backward};
 pub use head::HeadSpec;
 pub use parameters::{Parameter, Parameters};
+pub use precision::Precision;
 pub use student::Student;
 
 /// Whether a forward pass trains.

@@ -10,7 +10,7 @@ use crate::head::Head;
 use crate::ops::DropoutKeys;
 use crate::parameters::{Parameters, Source, load_tensors, temporary_name};
 use crate::random::key_of;
-use crate::{Batch, Encoder, EncoderConfig, Error, HeadSpec, Layers, Mode, Result};
+use crate::{Batch, Encoder, EncoderConfig, Error, HeadSpec, Layers, Mode, Precision, Result};
 
 /// The version of the student folder that this crate writes.
 const FORMAT: u32 = 1;
@@ -66,6 +66,11 @@ impl Student {
     /// The encoder.
     pub fn encoder(&self) -> &Encoder {
         &self.encoder
+    }
+
+    /// See [`Encoder::set_precision`].
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.encoder.set_precision(precision);
     }
 
     /// All parameters: encoder, pooler, heads.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use attar_nn::Precision;
 use attar_trainer::scheme::Scheme;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -21,6 +22,9 @@ pub struct Common {
     /// Where to compute: cpu, cuda or cuda:N
     #[arg(long, global = true, default_value = "cpu")]
     pub device: String,
+    /// What encoders compute in; bf16 is for GPUs
+    #[arg(long, global = true, value_enum, default_value_t = PrecisionArgument::F32)]
+    pub precision: PrecisionArgument,
     /// Threads; 0 for one a core
     #[arg(long, global = true, default_value_t = 0)]
     pub threads: usize,
@@ -51,6 +55,8 @@ pub enum Command {
     Evaluate(EvaluateArguments),
     /// Write the report of a run
     Report(ReportArguments),
+    /// Check a device's operators, gradients and training against f64 on the CPU
+    Selftest,
 }
 
 #[derive(Args, Debug)]
@@ -113,6 +119,23 @@ pub struct Training {
     /// Print the scores as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum PrecisionArgument {
+    /// f32 throughout
+    F32,
+    /// Operands of matrix products in bfloat16; parameters and optimiser stay f32
+    Bf16,
+}
+
+impl From<PrecisionArgument> for Precision {
+    fn from(argument: PrecisionArgument) -> Self {
+        match argument {
+            PrecisionArgument::F32 => Self::F32,
+            PrecisionArgument::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

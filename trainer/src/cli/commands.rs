@@ -89,6 +89,22 @@ pub fn distill(a: &DistillArguments, common: &Common, options: impl Fn(PathBuf) 
     print_scores(&runs::run(&config, &options(a.training.output.clone()))?, a.training.json)
 }
 
+/// Prints every check, and fails when one did not pass.
+pub fn selftest(common: &Common) -> Done {
+    let device = attar_nn::choose_device(&common.device)?;
+    let outcomes = attar_nn::selftest::run(&device)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{:<52} {:>10} {:>10}", format!("device {}", common.device), "error", "at most")?;
+    for outcome in &outcomes {
+        let mark = if outcome.passed() { "" } else { "  FAILED" };
+        writeln!(out, "{:<52} {:>10.1e} {:>10.1e}{mark}", outcome.name, outcome.error, outcome.tolerance)?;
+    }
+    let failed = outcomes.iter().filter(|o| !o.passed()).count();
+    anyhow::ensure!(failed == 0, "{failed} of {} checks failed on {}", outcomes.len(), common.device);
+    writeln!(out, "{} checks passed", outcomes.len())?;
+    Ok(())
+}
+
 pub fn teacher(a: &TeacherArguments, common: &Common, options: impl Fn(PathBuf) -> RunOptions) -> Done {
     let config = config_of(&a.encoder, &a.training, common);
     config.check()?;
@@ -138,7 +154,8 @@ pub fn label(a: &LabelArguments, common: &Common, stop: &Stop) -> Done {
         KindArgument::SentenceEncoder => TeacherKind::SentenceEncoder,
         KindArgument::Classifier => TeacherKind::Classifier,
     };
-    let teacher = Teacher::load(&name_of(&a.teacher), kind, &a.teacher, a.max_len, &device)?;
+    let mut teacher = Teacher::load(&name_of(&a.teacher), kind, &a.teacher, a.max_len, &device)?;
+    teacher.set_precision(common.precision.into());
     let rows = read_rows(&a.data, None, &RowFilter::new())?;
     let labels = match kind {
         TeacherKind::Classifier => attar_nn::Student::load(&a.teacher, &device)?.head(&a.head)?.labels.clone(),

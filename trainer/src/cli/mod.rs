@@ -32,6 +32,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     let options = |output| RunOptions {
         output,
         device: common.device.clone(),
+        precision: common.precision.into(),
         threads: common.threads,
         checkpoint_every: Duration::from_secs_f64(60.0 * common.checkpoint_minutes.max(0.0)),
         reporter: Reporter::new(common.quiet),
@@ -45,5 +46,6 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Label(a) => commands::label(&a, common, &stop),
         Command::Evaluate(a) => commands::evaluate(&a, common, &stop),
         Command::Report(a) => commands::report(&a),
+        Command::Selftest => commands::selftest(common),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use attar_nn::{Encoder, Layers, Student};
+use attar_nn::{Encoder, Layers, Precision, Student};
 use candle_core::Device;
 
 use super::store::{LabelStore, StoreKey, Values};
@@ -49,6 +49,14 @@ impl Teacher {
             .hex();
         let tokenizer = PairTokenizer::from_folder(folder, max_len)?;
         Ok(Self { name: name.to_owned(), hash, model, tokenizer, device: device.clone() })
+    }
+
+    /// Sets what its encoder computes in; f32 at first.
+    pub fn set_precision(&mut self, precision: Precision) {
+        match &mut self.model {
+            Model::Sentences(encoder) => encoder.set_precision(precision),
+            Model::Classifier(student) => student.set_precision(precision),
+        }
     }
 
     /// The hash of its folder and of the settings that change its answers.

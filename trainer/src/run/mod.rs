@@ -9,6 +9,7 @@ mod steps;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use attar_nn::Precision;
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
@@ -20,13 +21,15 @@ use crate::files;
 use crate::progress::{Reporter, Stop};
 use crate::report;
 
-/// Where and how a run runs; nothing here changes what it makes, but for the device's and threads' rounding.
+/// Where and how a run runs; nothing here changes what it makes, but for the rounding of device, precision and threads.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     /// Folder of everything the run makes.
     pub output: PathBuf,
     /// `cpu` or `cuda:N`.
     pub device: String,
+    /// What encoders compute in.
+    pub precision: Precision,
     /// Threads; 0 for one a core.
     pub threads: usize,
     /// How often a training writes a checkpoint.
@@ -44,6 +47,9 @@ pub struct RunRecord {
     pub config: RunConfig,
     /// `cpu` or `cuda:N`.
     pub device: String,
+    /// What encoders computed in.
+    #[serde(default)]
+    pub precision: Precision,
     /// Threads in use.
     pub threads: usize,
     /// Commit of the program, or `unknown`.
@@ -65,16 +71,18 @@ pub fn run(config: &RunConfig, options: &RunOptions) -> Result<Vec<FileScores>> 
     let record = RunRecord {
         config: config.clone(),
         device: options.device.clone(),
+        precision: options.precision,
         threads: if options.threads == 0 { rayon::current_num_threads() } else { options.threads },
         commit: commit(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let resolved = toml::to_string(&config).map_err(|e| Error::model("writing the resolved configuration", e))?;
     options.reporter.say(format!(
-        "{}\n# seed {}, device {}, {} threads, commit {}",
+        "{}\n# seed {}, device {}, {:?}, {} threads, commit {}",
         resolved.trim_end(),
         config.seed,
         record.device,
+        record.precision,
         record.threads,
         record.commit
     ));

@@ -159,6 +159,7 @@ impl Runner<'_> {
         }
         mark.unset()?;
         let mut student = first()?;
+        student.set_precision(self.options.precision);
         if stage.max_len > student.encoder().config().max_tokens() {
             return Err(Error::config(format!(
                 "{}: max_len = {}, but the encoder has {} positions",

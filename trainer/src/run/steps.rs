@@ -80,8 +80,9 @@ impl Runner<'_> {
         labels: &[String],
         rows: &[Row],
     ) -> Result<Answers> {
-        let loaded =
+        let mut loaded =
             Teacher::load(&teacher.name, teacher.kind, &self.teacher_folder(teacher), teacher.max_len, &self.device)?;
+        loaded.set_precision(self.options.precision);
         let key = loaded.key(&set.head, labels, rows)?;
         let folder = self.output("labels").join(&teacher.name).join(&key.dataset_hash).join(&set.head);
         let values = key.values;

@@ -70,6 +70,7 @@ evaluations = 1
         config.data = self.folder.path().to_owned();
         config.encoders = self.folder.path().to_owned();
         let options = RunOptions {
+            precision: Default::default(),
             output: self.folder.path().join(scheme),
             device: "cpu".into(),
             threads: 0,
@@ -161,6 +162,7 @@ fn the_identity_pooler_reads_the_first_token_itself() {
     config.data = world.folder.path().to_owned();
     config.encoders = world.folder.path().to_owned();
     let options = RunOptions {
+        precision: Default::default(),
         output: world.folder.path().join("i"),
         device: "cpu".into(),
         threads: 0,

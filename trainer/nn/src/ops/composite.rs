@@ -1,6 +1,6 @@
 //! The definition of each operator, out of plain candle operators: any device, any float type, differentiable by candle.
 
-use candle_core::{D, Tensor};
+use candle_core::{D, DType, Tensor};
 
 use super::{AttentionSpec, Dropout, EmbeddingTables};
 use crate::Result;
@@ -13,11 +13,17 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let (outputs, inputs) = weight.dims2()?;
     let mut shape = x.dims().to_vec();
     let rows: usize = shape.iter().rev().skip(1).product();
-    let y = x.reshape((rows, inputs))?.matmul(&weight.t()?)?.broadcast_add(bias)?;
+    let weight = weight.to_dtype(x.dtype())?;
+    let y = x.reshape((rows, inputs))?.matmul(&weight.t()?)?.broadcast_add(&bias.to_dtype(x.dtype())?)?;
     if let Some(last) = shape.last_mut() {
         *last = outputs;
     }
     Ok(y.reshape(shape)?)
+}
+
+/// Whether norms, soft-max and GELU of it are computed in f32.
+fn is_half(x: &Tensor) -> bool {
+    matches!(x.dtype(), DType::F16 | DType::BF16)
 }
 
 /// `x Φ(x)`, Φ the normal distribution function (Hendrycks and Gimpel 2016), exact.
@@ -25,6 +31,9 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// [`crate::ErrorKind::Tensor`] where the device fails.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    if is_half(x) {
+        return Ok(gelu(&x.to_dtype(DType::F32)?)?.to_dtype(x.dtype())?);
+    }
     // Not `gelu_erf`: its backward in candle 0.11 rounds 1/√(2π) to six digits.
     let phi = ((x * std::f64::consts::FRAC_1_SQRT_2)?.erf()? + 1.0)?;
     Ok(((x * phi)? * 0.5)?)
@@ -35,6 +44,9 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// [`crate::ErrorKind::Tensor`] for shapes that do not fit.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+    if is_half(x) {
+        return Ok(layer_norm(&x.to_dtype(DType::F32)?, weight, bias, eps)?.to_dtype(x.dtype())?);
+    }
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
     let normed = centred.broadcast_div(&(variance + eps)?.sqrt()?)?;
@@ -62,6 +74,7 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Tensor>, spec
     let depth = hidden / spec.heads;
     let split = |t: &Tensor, n: usize| t.reshape((rows, n, spec.heads, depth))?.transpose(1, 2)?.contiguous();
     let scores = split(q, queries)?.matmul(&split(k, keys)?.transpose(2, 3)?.contiguous()?)?;
+    let scores = if is_half(&scores) { scores.to_dtype(DType::F32)? } else { scores };
     let mut scores = (scores * (1.0 / (depth as f64).sqrt()))?;
     if let Some(bias) = bias {
         scores = scores.broadcast_add(&bias.unsqueeze(0)?)?;
@@ -73,7 +86,7 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Tensor>, spec
         scores = scores.broadcast_add(&mask)?;
     }
     let weights = dropout(&softmax(&scores)?, spec.dropout)?;
-    let context = weights.matmul(&split(v, keys)?)?;
+    let context = weights.to_dtype(v.dtype())?.matmul(&split(v, keys)?)?;
     Ok(context.transpose(1, 2)?.contiguous()?.reshape((rows, queries, hidden))?)
 }
 
@@ -83,6 +96,11 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Tensor>, spec
 /// [`crate::ErrorKind::Tensor`] where the device fails.
 pub fn dropout(x: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
     let Some(dropout) = dropout else { return Ok(x.clone()) };
+    if x.device().is_cuda() {
+        // The GPU's own generator, seeded once a step: the masks of [`Dropout::factor`] would have to be made on the host.
+        let kept = Tensor::rand(0f32, 1f32, x.shape(), x.device())?.ge(dropout.probability)?;
+        return Ok((x * (kept.to_dtype(DType::F32)? * f64::from(dropout.scale()))?.to_dtype(x.dtype())?)?);
+    }
     let mask: Vec<f32> = (0..x.elem_count()).map(|i| dropout.factor(i)).collect();
     let mask = Tensor::from_vec(mask, x.shape(), x.device())?.to_dtype(x.dtype())?;
     Ok((x * mask)?)
@@ -106,8 +124,14 @@ pub fn projections(x: &Tensor, layers: &[(&Tensor, &Tensor)]) -> Result<Tensor> 
 /// [`crate::ErrorKind::Tensor`] for an id beyond its table.
 pub fn embeddings(tables: &EmbeddingTables<'_>, ids: &Tensor, types: &Tensor) -> Result<Tensor> {
     let (rows, seq) = ids.dims2()?;
-    let rows_of =
-        |table: &Tensor, ids: &Tensor| table.index_select(&ids.flatten_all()?, 0)?.reshape((rows, seq, table.dim(1)?));
+    let rows_of = |table: &Tensor, ids: &Tensor| {
+        let ids = ids.flatten_all()?;
+        let selected = match table.device().is_cuda() {
+            true => super::table::rows(table, &ids.to_vec1()?)?,
+            false => table.index_select(&ids, 0)?,
+        };
+        selected.reshape((rows, seq, table.dim(1)?))
+    };
     // Positions of padding do not matter: nothing looks at them.
     let positions = tables.position.narrow(0, tables.first_position, seq)?;
     let sum = rows_of(tables.word, ids)?.broadcast_add(&positions)?;

@@ -6,6 +6,7 @@
 pub mod composite;
 pub(crate) mod cpu;
 mod layer;
+pub(crate) mod table;
 
 use candle_core::Tensor;
 

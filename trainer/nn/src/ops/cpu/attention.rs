@@ -27,7 +27,16 @@ impl Bias {
     }
 
     /// Adds a head's score gradients, rows `stride` apart of which `n` elements count, to the table's gradient.
-    fn add_gradient(&self, table: &mut [f32], head: usize, heads: usize, d: &[f32], stride: usize, keys: usize, n: usize) {
+    fn add_gradient(
+        &self,
+        table: &mut [f32],
+        head: usize,
+        heads: usize,
+        d: &[f32],
+        stride: usize,
+        keys: usize,
+        n: usize,
+    ) {
         for (d, buckets) in d.chunks_exact(stride).zip(self.buckets.chunks_exact(keys)) {
             for (d, bucket) in d[..n].iter().zip(buckets) {
                 table[*bucket as usize * heads + head] += d;
