@@ -1,13 +1,14 @@
 //! Scaled dot-product attention of one sequence, all heads.
 
+use std::ops::Range;
+
 use crate::gemm_f32::{Product, product};
 use crate::gemm_i8::MAX_TILE_ROWS;
 use crate::math;
-use crate::scratch::Arena;
 use crate::simd::{LANES, Simd};
 
-/// Queries against the keys and values of one sequence.
-pub(crate) struct Attention<'a> {
+/// Queries against the keys and values of one sequence, with working memory B.
+pub(crate) struct Attention<'a, B> {
     /// `queries` rows, `query_stride` apart, of H values.
     pub query: &'a [f32],
     pub query_stride: usize,
@@ -18,12 +19,17 @@ pub(crate) struct Attention<'a> {
     pub tokens: usize,
     pub hidden: usize,
     pub heads: usize,
-    /// `queries` rows, `out_stride` apart, of H values.
-    pub out: &'a mut [f32],
+    /// The heads to compute.
+    pub range: Range<usize>,
+    /// `queries` rows, `out_stride` apart, of H values, of which the columns of the range's heads are written. A pointer,
+    /// because threads write columns of the same rows.
+    pub out: *mut f32,
     pub out_stride: usize,
-    /// [`Buffers::size`] floats.
-    pub buffers: &'a mut [f32],
+    pub buffers: B,
 }
+
+/// Attention in f32; its working memory is [`Buffers::size`] floats.
+pub(crate) type AttentionF32<'a> = Attention<'a, &'a mut [f32]>;
 
 /// Sizes of the working buffers, in floats.
 #[derive(Debug, Clone, Copy)]
@@ -48,21 +54,20 @@ impl Buffers {
     pub(crate) fn size(self) -> usize {
         self.keys + self.values + self.scores + self.context
     }
-
-    pub(crate) fn bytes(self) -> usize {
-        Arena::floats_size(self.size())
-    }
 }
 
-/// `out = softmax(q k^T / sqrt(d)) v` for every head of d = H / heads.
+/// `out = softmax(q k^T / sqrt(d)) v` for the heads of `range`, d = H / heads.
 ///
 /// A sequence's result depends on its own tokens only: sums run over its keys in order, soft-max's over lanes by position.
 ///
 /// # Safety
-/// Inlined where the token's CPU features are enabled.
+/// Inlined where the token's CPU features are enabled. `out` has `queries` rows, `out_stride` apart; the columns of the range's
+/// heads may be written and are not otherwise in use.
 #[inline(always)]
-pub(crate) unsafe fn attention<S: Simd>(s: S, call: Attention<'_>) {
-    let Attention { query, query_stride, queries, qkv, stride, tokens, hidden, heads, out, out_stride, buffers } = call;
+pub(crate) unsafe fn attention<S: Simd>(s: S, call: AttentionF32<'_>) {
+    let Attention { query, query_stride, queries, qkv, stride, tokens, hidden, heads, range, out, out_stride, buffers } =
+        call;
+    assert!(range.end <= heads && hidden.is_multiple_of(heads));
     let size = hidden / heads;
     let (tokens_padded, size_padded) = (tokens.next_multiple_of(LANES), size.next_multiple_of(LANES));
     let sizes = Buffers::of(tokens, size);
@@ -70,7 +75,7 @@ pub(crate) unsafe fn attention<S: Simd>(s: S, call: Attention<'_>) {
     let (values, rest) = rest.split_at_mut(sizes.values);
     let (scores, context) = rest.split_at_mut(sizes.scores);
     let scale = 1.0 / (size as f32).sqrt();
-    for head in 0..heads {
+    for head in range {
         let column = head * size;
         pack_keys(s, &qkv[hidden + column..], stride, tokens, size, keys);
         for (to, from) in values.chunks_exact_mut(size_padded).zip(qkv[2 * hidden + column..].chunks(stride)) {
@@ -119,9 +124,9 @@ pub(crate) unsafe fn attention<S: Simd>(s: S, call: Attention<'_>) {
                     },
                 );
             }
-            let outputs = out[row * out_stride..].chunks_mut(out_stride);
-            for ((to, from), &factor) in outputs.zip(context.chunks_exact(size_padded)).zip(&factors[..rows]) {
-                let to = &mut to[column..column + size];
+            for (r, (from, &factor)) in context.chunks_exact(size_padded).zip(&factors[..rows]).enumerate() {
+                // SAFETY: the caller's contract: row + r < queries, and columns of a head of the range.
+                let to = unsafe { std::slice::from_raw_parts_mut(out.add((row + r) * out_stride + column), size) };
                 for (to, from) in to.chunks_mut(LANES).zip(from.chunks_exact(LANES)) {
                     s.store_part(s.mul(s.load_part(from), s.splat(factor)), to);
                 }

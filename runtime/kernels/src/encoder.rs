@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::attention::{Attention, Buffers};
+use crate::attention_i8::{BuffersI8, MAX_TOKENS};
 use crate::error::{Error, ErrorKind, check_length};
 use crate::gemm_f32::GemmFloat;
 use crate::gemm_i8::{Activation, GemmI8, Quantise};
@@ -186,6 +187,80 @@ fn dense_part(kernel: Kernel, layer: &EncoderLayer<'_>, hidden: &mut [f32], cont
     }
 }
 
+/// Whether attention of a sequence of so many tokens runs on int8: in int8 layers, but for sequences whose sums would not fit.
+fn int8_attention(layer: &EncoderLayer<'_>, tokens: usize) -> bool {
+    matches!(layer.qkv, Linear::I8(_)) && tokens <= MAX_TOKENS
+}
+
+/// Working memory of attention, for either kind.
+struct AttentionBuffers<'a> {
+    int8: BuffersI8<'a>,
+    float: &'a mut [f32],
+}
+
+impl<'a> AttentionBuffers<'a> {
+    /// Floats, and tokens of the int8 buffers.
+    fn sizes(layer: &EncoderLayer<'_>, longest: usize) -> (usize, usize) {
+        let float = Buffers::of(longest, layer.hidden_size() / layer.heads).size();
+        match layer.qkv {
+            Linear::I8(_) => (if longest <= MAX_TOKENS { 0 } else { float }, longest.min(MAX_TOKENS)),
+            _ => (float, 0),
+        }
+    }
+
+    fn size(kernel: Kernel, layer: &EncoderLayer<'_>, longest: usize) -> usize {
+        let (float, tokens) = Self::sizes(layer, longest);
+        let int8 = BuffersI8::size(tokens, layer.hidden_size() / layer.heads, kernel.ops().activation_bytes);
+        Arena::floats_size(float) + int8
+    }
+
+    fn take(arena: &mut Arena<'a>, kernel: Kernel, layer: &EncoderLayer<'_>, longest: usize) -> Self {
+        let (float, tokens) = Self::sizes(layer, longest);
+        let head = layer.hidden_size() / layer.heads;
+        let int8 = BuffersI8::take(arena, tokens, head, kernel.ops().activation_bytes);
+        Self { int8, float: arena.floats(float) }
+    }
+}
+
+/// Attention of one sequence: `out` has one row of H for each query.
+fn attend(
+    kernel: Kernel,
+    layer: &EncoderLayer<'_>,
+    query: Rows<'_>,
+    qkv: &[f32],
+    out: &mut [f32],
+    buffers: &mut AttentionBuffers<'_>,
+) {
+    let (hidden, heads, stride) = (layer.hidden_size(), layer.heads, query.stride);
+    let tokens = qkv.len() / stride;
+    assert!(out.len() >= query.rows * hidden, "one row for each query");
+    macro_rules! call {
+        ($operation:ident, $buffers:expr) => {{
+            let call = Attention {
+                query: query.values,
+                query_stride: stride,
+                queries: query.rows,
+                qkv,
+                stride,
+                tokens,
+                hidden,
+                heads,
+                range: 0..heads,
+                out: out.as_mut_ptr(),
+                out_stride: hidden,
+                buffers: $buffers,
+            };
+            // SAFETY: `kernel` exists, so the CPU has the features; `out` is ours and has a row of H for each query.
+            unsafe { (kernel.ops().$operation)(call) }
+        }};
+    }
+    if int8_attention(layer, tokens) {
+        call!(attention_i8, buffers.int8.reborrow())
+    } else {
+        call!(attention, &mut *buffers.float)
+    }
+}
+
 fn add_norm(kernel: Kernel, call: AddNorm<'_>) {
     // SAFETY: `kernel` exists, so the CPU has the features.
     unsafe { (kernel.ops().add_norm)(call) }
@@ -233,17 +308,16 @@ pub(crate) fn layer(
     let size = layer.hidden_size();
     let stride = padded_outputs(3 * size);
     let (block_tokens, longest) = extents(starts);
-    let buffers = Buffers::of(longest, size / layer.heads);
     let mut arena = scratch.arena(
         Arena::floats_size(block_tokens * stride)
             + Arena::floats_size(block_tokens * size)
-            + buffers.bytes()
+            + AttentionBuffers::size(kernel, layer, longest)
             + Quantised::size(kernel, &[&layer.qkv], block_tokens)
             + Dense::size(kernel, layer, block_tokens),
     );
     let qkv = arena.floats(block_tokens * stride);
     let context = arena.floats(block_tokens * size);
-    let attention_buffers = arena.floats(buffers.size());
+    let mut buffers = AttentionBuffers::take(&mut arena, kernel, layer, longest);
     let mut quantised = Quantised::take(&mut arena, kernel, &[&layer.qkv], block_tokens);
     let mut dense = Dense::take(&mut arena, kernel, layer, block_tokens);
     for block in blocks(starts) {
@@ -255,24 +329,12 @@ pub(crate) fn layer(
         linear(kernel, &layer.qkv, input, &mut quantised, all_blocks(&layer.qkv), out, Activation::None);
         for sequence in block {
             let (start, end) = (starts[sequence] as usize - first, starts[sequence + 1] as usize - first);
-            let call = Attention {
-                query: &qkv[start * stride..end * stride],
-                query_stride: stride,
-                queries: end - start,
-                qkv: &qkv[start * stride..end * stride],
-                stride,
-                tokens: end - start,
-                hidden: size,
-                heads: layer.heads,
-                out: &mut context[start * size..end * size],
-                out_stride: size,
-                buffers: &mut *attention_buffers,
-            };
-            // SAFETY: `kernel` exists, so the CPU has the features.
-            unsafe { (kernel.ops().attention)(call) };
+            let qkv = &qkv[start * stride..end * stride];
+            let out = &mut context[start * size..end * size];
+            attend(kernel, layer, Rows { values: qkv, stride, rows: end - start }, qkv, out, &mut buffers);
         }
-        let buffers = Dense { update: &mut *dense.update, up: &mut *dense.up, quantised: dense.quantised.reborrow() };
-        dense_part(kernel, layer, hidden, &context[..tokens * size], buffers);
+        let dense = Dense { update: &mut *dense.update, up: &mut *dense.up, quantised: dense.quantised.reborrow() };
+        dense_part(kernel, layer, hidden, &context[..tokens * size], dense);
     }
 }
 
@@ -295,20 +357,19 @@ pub(crate) fn layer_cls(
     let stride = padded_outputs(3 * size);
     let sequences = starts.len() - 1;
     let (block_tokens, longest) = extents(starts);
-    let buffers = Buffers::of(longest, size / layer.heads);
     let rows = block_tokens.max(sequences);
     let mut arena = scratch.arena(
         Arena::floats_size(block_tokens * stride)
             + Arena::floats_size(sequences * stride)
             + Arena::floats_size(sequences * size)
-            + buffers.bytes()
+            + AttentionBuffers::size(kernel, layer, longest)
             + Quantised::size(kernel, &[&layer.qkv], rows)
             + Dense::size(kernel, layer, sequences),
     );
     let qkv = arena.floats(block_tokens * stride);
     let query = arena.floats(sequences * stride);
     let context = arena.floats(sequences * size);
-    let attention_buffers = arena.floats(buffers.size());
+    let mut buffers = AttentionBuffers::take(&mut arena, kernel, layer, longest);
     let mut quantised = Quantised::take(&mut arena, kernel, &[&layer.qkv], rows);
     let dense = Dense::take(&mut arena, kernel, layer, sequences);
 
@@ -328,21 +389,9 @@ pub(crate) fn layer_cls(
         linear(kernel, &layer.qkv, input, &mut quantised, keys_and_values.clone(), to, Activation::None);
         for sequence in block {
             let (start, end) = (starts[sequence] as usize - first, starts[sequence + 1] as usize - first);
-            let call = Attention {
-                query: &query[sequence * stride..(sequence + 1) * stride],
-                query_stride: stride,
-                queries: 1,
-                qkv: &qkv[start * stride..end * stride],
-                stride,
-                tokens: end - start,
-                hidden: size,
-                heads: layer.heads,
-                out: &mut context[sequence * size..(sequence + 1) * size],
-                out_stride: size,
-                buffers: &mut *attention_buffers,
-            };
-            // SAFETY: `kernel` exists, so the CPU has the features.
-            unsafe { (kernel.ops().attention)(call) };
+            let query = Rows { values: &query[sequence * stride..(sequence + 1) * stride], stride, rows: 1 };
+            let out = &mut context[sequence * size..(sequence + 1) * size];
+            attend(kernel, layer, query, &qkv[start * stride..end * stride], out, &mut buffers);
         }
     }
     dense_part(kernel, layer, out, context, dense);

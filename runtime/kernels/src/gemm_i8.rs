@@ -11,9 +11,9 @@ pub(crate) const TILE_STRIDE: usize = OUTPUT_ALIGN;
 /// Most rows of any tile.
 pub(crate) const MAX_TILE_ROWS: usize = 8;
 /// Rows whose largest magnitude is below this are taken as zero: 127 divided by it must stay finite.
-const ZERO_ROW: f32 = 1e-30;
+pub(crate) const ZERO_ROW: f32 = 1e-30;
 
-/// What follows a linear layer's bias.
+/// What follows a linear layer's bias. After an int8 layer GELU is the coarse one ([`math::gelu_coarse`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activation {
     None,
@@ -38,27 +38,36 @@ pub(crate) trait Int8Tile: Copy {
 
     /// Most rows of a tile, at most [`MAX_TILE_ROWS`].
     const ROWS: usize;
-    /// Panels of 16 output channels that a tile computes, 1 or 3.
+    /// Most panels of 16 output channels that a tile computes, 1 or 3.
     const PANELS: usize;
     /// Bytes that an activation is stored in.
     const BYTES: usize;
     /// Whether activations are stored as `i8 + 128`, so that 128 x the weights' sums must be subtracted.
     const SUBTRACT_SUMS: bool;
+    /// Whether attention's probabilities, 0..=255, are stored less 128 because the tile's activations are signed, so that
+    /// 128 x the values' sums must be added.
+    const SHIFTS_PROBABILITIES: bool;
 
     fn simd(self) -> Self::Simd;
 
     /// Stores 16 activations (integers of -127..=127) as the tile reads them, in 16 * `BYTES` bytes.
     fn store_activations(self, x: <Self::Simd as Simd>::I, to: &mut [u8]);
 
-    /// `out[r][p * 16 + n] = sum over k of a[r][k] * w[p][n][k]` for r < R, p < `PANELS`, n < 16; exact.
+    /// Stores 16 probabilities (integers of 0..=255) as the tile reads them, in 16 * `BYTES` bytes.
+    fn store_probabilities(self, x: <Self::Simd as Simd>::I, to: &mut [u8]);
+
+    /// `out[r][p * 16 + n] = sum over k of a[r][k] * w[p][n][k]` for r < R, p < P, n < 16; exact.
     ///
-    /// `groups` counts groups of four inputs and is a multiple of 16; rows of `out` are [`TILE_STRIDE`] apart.
+    /// `groups` counts groups of four inputs and is a positive multiple of 4; rows of `out` are `out_stride` apart. `prefetch` is
+    /// where 64 * `groups` bytes of weights begin that will be needed next; it is only a hint and may be any address.
     ///
     /// # Safety
-    /// For R rows, each `a_stride` bytes after the last, 4 * `groups` * `BYTES` bytes can be read from `a`; for `PANELS` panels,
-    /// each `w_stride` bytes after the last, 64 * `groups` bytes from `w`; R rows of [`TILE_STRIDE`] can be written to `out`.
+    /// P is 1 to `PANELS`, R 1 to `ROWS`. For R rows, each `a_stride` bytes after the last, 4 * `groups` * `BYTES` bytes can be
+    /// read from `a`; for P panels, each `w_stride` bytes after the last, 64 * `groups` bytes from `w`; for R rows, each
+    /// `out_stride` after the last, 16 * P sums can be written to `out`.
     /// The function is inlined where the token's CPU features are enabled.
-    unsafe fn tile<const R: usize>(
+    #[allow(clippy::too_many_arguments, reason = "three matrices")]
+    unsafe fn tile<const R: usize, const P: usize>(
         self,
         a: *const u8,
         a_stride: usize,
@@ -66,6 +75,8 @@ pub(crate) trait Int8Tile: Copy {
         w_stride: usize,
         groups: usize,
         out: *mut i32,
+        out_stride: usize,
+        prefetch: *const i8,
     );
 }
 
@@ -82,7 +93,7 @@ pub(crate) struct Quantise<'a> {
     pub scales: &'a mut [f32],
 }
 
-/// Symmetric quantisation of each row: scale = max|x| / 127, q = round-half-even(x / scale), clamped to +-127.
+/// Symmetric quantisation of each row: scale = max|x| / 127, q = round-half-even(x / scale), within +-127.
 #[inline(always)]
 pub(crate) fn quantise<T: Int8Tile>(t: T, call: Quantise<'_>) {
     let Quantise { input, input_stride, rows, columns, output, scales } = call;
@@ -93,12 +104,18 @@ pub(crate) fn quantise<T: Int8Tile>(t: T, call: Quantise<'_>) {
     for ((input, output), scale) in inputs.zip(output.chunks_exact_mut(row_bytes)).zip(&mut scales[..rows]) {
         let input = &input[..columns];
         let (chunks, tail) = input.as_chunks::<LANES>();
-        let mut largest = s.abs(s.load_part(tail));
-        largest = s.max(largest, zero);
-        for chunk in chunks {
-            largest = s.max(s.abs(s.load(chunk)), largest);
+        // Four at a time: one would wait for its own last step.
+        let mut most = [s.max(s.abs(s.load_part(tail)), zero); 4];
+        let (fours, rest) = chunks.as_chunks::<4>();
+        for four in fours {
+            for i in 0..4 {
+                most[i] = s.max(s.abs(s.load(&four[i])), most[i]);
+            }
         }
-        let largest = s.reduce_max(largest);
+        for chunk in rest {
+            most[0] = s.max(s.abs(s.load(chunk)), most[0]);
+        }
+        let largest = s.reduce_max(s.max(s.max(most[0], most[1]), s.max(most[2], most[3])));
         let factor = if largest < ZERO_ROW {
             *scale = 0.0;
             0.0
@@ -121,10 +138,11 @@ pub(crate) fn quantise<T: Int8Tile>(t: T, call: Quantise<'_>) {
     }
 }
 
-/// `x * factor`, clamped to +-127 and rounded. A function and not a closure: see `x86/avx2.rs`.
+/// `x * factor`, rounded: within 127.0001 of 0, since factor is 127 over the row's largest. A function and not a closure: see
+/// `x86/avx2.rs`.
 #[inline(always)]
 fn to_integers<S: Simd>(s: S, x: S::F, factor: S::F) -> S::I {
-    s.round(s.min(s.max(s.mul(x, factor), s.splat(-127.0)), s.splat(127.0)))
+    s.round(s.mul(x, factor))
 }
 
 /// A call of an int8 linear layer on quantised activations.
@@ -161,28 +179,72 @@ pub(crate) unsafe fn gemm<T: Int8Tile>(t: T, call: GemmI8<'_>) {
     for tile in blocks.start * tiles..blocks.end * tiles {
         let first = tile * width;
         let weight = &linear.weight[first * kp..(first + width) * kp];
-        for (row, count) in even_blocks(rows, T::ROWS) {
+        for (index, (row, count)) in even_blocks(rows, T::ROWS).enumerate() {
+            // The first tiles of these channels fetch a panel each of the next channels' weights; the last have nothing left.
+            let prefetch = weight.as_ptr().wrapping_add((T::PANELS + index.min(T::PANELS - 1)) * LANES * kp);
             let a = input[row * row_bytes..(row + count) * row_bytes].as_ptr();
             let (w, out) = (weight.as_ptr(), sums.as_flattened_mut().as_mut_ptr());
             // SAFETY: `a` has `count` rows of `row_bytes`, `weight` has PANELS panels of 16 * kp bytes, `sums` has
             // MAX_TILE_ROWS >= count rows; kp is a multiple of 64, so kp / 4 is one of 16; features are the caller's promise.
-            unsafe { dispatch(t, count, a, row_bytes, w, LANES * kp, kp / 4, out) };
-            let outputs = output[row * output_stride..].chunks_mut(output_stride);
-            for ((output, sums), &input_scale) in outputs.zip(&sums[..count]).zip(&input_scales[row..]) {
-                let input_scale = s.splat(input_scale);
-                let output = &mut output[first..first + width];
-                for panel in 0..T::PANELS {
-                    let channel = first + panel * LANES;
-                    let mut acc = s.load_i32(chunk(sums, panel * LANES));
-                    if T::SUBTRACT_SUMS {
-                        acc = s.sub_i32(acc, s.load_i32(chunk(linear.sums, channel)));
-                    }
-                    let scale = s.mul(input_scale, s.load(chunk(linear.scales, channel)));
-                    let y = s.mul_add(s.to_f32(acc), scale, s.load(chunk(linear.bias, channel)));
-                    s.store_part(activation.apply(s, y), &mut output[panel * LANES..]);
+            unsafe { dispatch(t, count, T::PANELS, a, row_bytes, w, LANES * kp, kp / 4, out, TILE_STRIDE, prefetch) };
+            for panel in 0..T::PANELS {
+                let channel = first + panel * LANES;
+                let channels = Channels {
+                    sums: s.load_i32(chunk(linear.sums, channel)),
+                    scales: s.load(chunk(linear.scales, channel)),
+                    bias: s.load(chunk(linear.bias, channel)),
+                };
+                let scales = &input_scales[row..row + count];
+                let output = &mut output[row * output_stride + channel..];
+                let at = panel * LANES;
+                match activation {
+                    Activation::None => epilogue::<T, NONE>(t, &sums, at, scales, channels, output, output_stride),
+                    Activation::Gelu => epilogue::<T, GELU>(t, &sums, at, scales, channels, output, output_stride),
+                    Activation::Tanh => epilogue::<T, TANH>(t, &sums, at, scales, channels, output, output_stride),
                 }
             }
         }
+    }
+}
+
+/// What the epilogue needs of 16 output channels.
+#[derive(Clone, Copy)]
+struct Channels<S: Simd> {
+    sums: S::I,
+    scales: S::F,
+    bias: S::F,
+}
+
+const NONE: u8 = 0;
+const GELU: u8 = 1;
+const TANH: u8 = 2;
+
+/// Sums of 16 channels to outputs, row after row, the channels' numbers in registers. ACTIVATION is a constant so that the
+/// loop has no branch.
+#[inline(always)]
+fn epilogue<T: Int8Tile, const ACTIVATION: u8>(
+    t: T,
+    sums: &[[i32; TILE_STRIDE]; MAX_TILE_ROWS],
+    at: usize,
+    input_scales: &[f32],
+    channels: Channels<T::Simd>,
+    output: &mut [f32],
+    output_stride: usize,
+) {
+    let s = t.simd();
+    for (r, (&input_scale, sums)) in input_scales.iter().zip(sums).enumerate() {
+        let mut acc = s.load_i32(chunk(sums, at));
+        if T::SUBTRACT_SUMS {
+            acc = s.sub_i32(acc, channels.sums);
+        }
+        let scale = s.mul(s.splat(input_scale), channels.scales);
+        let y = s.mul_add(s.to_f32(acc), scale, channels.bias);
+        let y = match ACTIVATION {
+            GELU => math::gelu_coarse(s, y),
+            TANH => math::tanh(s, y),
+            _ => y,
+        };
+        s.store(y, output[r * output_stride..].first_chunk_mut().expect("rows hold whole panels"));
     }
 }
 
@@ -200,30 +262,39 @@ pub(crate) fn even_blocks(rows: usize, most: usize) -> impl Iterator<Item = (usi
     (0..blocks).map(move |i| (i * base + i.min(extra), base + usize::from(i < extra))).filter(|&(_, count)| count > 0)
 }
 
-/// Calls the tile of `rows` rows.
+/// Calls the tile of `rows` rows and `panels` panels.
 ///
 /// # Safety
-/// As [`Int8Tile::tile`] with R = `rows`; `rows` is 1 to `T::ROWS`.
+/// As [`Int8Tile::tile`] with R = `rows` and P = `panels`.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "the tile's own arguments")]
-unsafe fn dispatch<T: Int8Tile>(
+pub(crate) unsafe fn dispatch<T: Int8Tile>(
     t: T,
     rows: usize,
+    panels: usize,
     a: *const u8,
     a_stride: usize,
     w: *const i8,
     w_stride: usize,
     groups: usize,
     out: *mut i32,
+    out_stride: usize,
+    prefetch: *const i8,
 ) {
     macro_rules! arms {
-        ($($n:literal)*) => {
+        ($p:literal: $($r:literal)*) => {
             match rows {
-                // SAFETY: the caller's contract, for this number of rows.
-                $($n if $n <= T::ROWS => unsafe { t.tile::<$n>(a, a_stride, w, w_stride, groups, out) },)*
+                // SAFETY: the caller's contract, for these numbers of rows and panels.
+                $($r if $r <= T::ROWS => unsafe {
+                    t.tile::<$r, $p>(a, a_stride, w, w_stride, groups, out, out_stride, prefetch)
+                },)*
                 _ => unreachable!("a tile has 1 to ROWS rows"),
             }
         };
     }
-    arms!(8 7 6 5 4 3 2 1);
+    match panels {
+        3 if T::PANELS >= 3 => arms!(3: 8 7 6 5 4 3 2 1),
+        2 if T::PANELS >= 2 => arms!(2: 8 7 6 5 4 3 2 1),
+        _ => arms!(1: 8 7 6 5 4 3 2 1),
+    }
 }

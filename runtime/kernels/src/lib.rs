@@ -34,6 +34,7 @@
 #![allow(clippy::needless_range_loop)]
 
 mod attention;
+mod attention_i8;
 mod encoder;
 mod error;
 mod gemm_f32;

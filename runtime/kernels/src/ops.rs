@@ -1,6 +1,7 @@
 //! The table of operations that an instruction set provides.
 
-use crate::attention::Attention;
+use crate::attention::AttentionF32;
+use crate::attention_i8::AttentionI8;
 use crate::gemm_f32::{GemmF16, GemmF32};
 use crate::gemm_i8::{GemmI8, Quantise};
 use crate::rows::{AddNorm, Embed, Head};
@@ -19,7 +20,8 @@ pub(crate) struct Ops {
     pub gemm_i8: unsafe fn(GemmI8<'_>),
     pub gemm_f16: unsafe fn(GemmF16<'_>),
     pub gemm_f32: unsafe fn(GemmF32<'_>),
-    pub attention: unsafe fn(Attention<'_>),
+    pub attention: unsafe fn(AttentionF32<'_>),
+    pub attention_i8: unsafe fn(AttentionI8<'_>),
     pub add_norm: unsafe fn(AddNorm<'_>),
     pub embed: unsafe fn(Embed<'_>),
     pub head: unsafe fn(Head<'_>),
@@ -39,7 +41,8 @@ macro_rules! ops {
             $crate::ops::ops!(@function gemm_i8, $crate::gemm_i8::GemmI8<'_>, $crate::gemm_i8::gemm, $make $(, $features)?);
             $crate::ops::ops!(@function gemm_f16, $crate::gemm_f32::GemmF16<'_>, $crate::gemm_f32::gemm, $make, simd $(, $features)?);
             $crate::ops::ops!(@function gemm_f32, $crate::gemm_f32::GemmF32<'_>, $crate::gemm_f32::gemm, $make, simd $(, $features)?);
-            $crate::ops::ops!(@function attention, $crate::attention::Attention<'_>, $crate::attention::attention, $make, simd $(, $features)?);
+            $crate::ops::ops!(@function attention, $crate::attention::AttentionF32<'_>, $crate::attention::attention, $make, simd $(, $features)?);
+            $crate::ops::ops!(@function attention_i8, $crate::attention_i8::AttentionI8<'_>, $crate::attention_i8::attention, $make $(, $features)?);
             $crate::ops::ops!(@function add_norm, $crate::rows::AddNorm<'_>, $crate::rows::add_norm, $make, simd $(, $features)?);
             $crate::ops::ops!(@function embed, $crate::rows::Embed<'_>, $crate::rows::embed, $make, simd $(, $features)?);
             $crate::ops::ops!(@function head, $crate::rows::Head<'_>, $crate::rows::head, $make, simd $(, $features)?);
@@ -53,6 +56,7 @@ macro_rules! ops {
                 gemm_f16,
                 gemm_f32,
                 attention,
+                attention_i8,
                 add_norm,
                 embed,
                 head,

@@ -5,28 +5,49 @@ use crate::linear::{Dense, Norm};
 use crate::math;
 use crate::simd::{Element, LANES, Simd};
 
+/// Sum of the lanes of four vectors.
+#[inline(always)]
+fn sum_of<S: Simd>(s: S, x: [S::F; 4]) -> f32 {
+    s.reduce_add(s.add(s.add(x[0], x[1]), s.add(x[2], x[3])))
+}
+
 /// `x = (x - mean) / sqrt(variance + eps) * weight + bias` over one row, in place (Ba et al. 2016; biased variance).
 #[inline(always)]
 fn layer_norm<S: Simd>(s: S, x: &mut [f32], norm: Norm<'_>, eps: f32) {
     let count = x.len() as f32;
     let (chunks, tail) = x.as_chunks_mut::<LANES>();
-    let mut sum = s.splat(0.0);
-    for chunk in chunks.iter() {
-        sum = s.add(sum, s.load(chunk));
+    // Four sums side by side: one would wait for its own last step.
+    let mut sums = [s.splat(0.0); 4];
+    let (fours, rest) = chunks.as_chunks::<4>();
+    for four in fours {
+        for i in 0..4 {
+            sums[i] = s.add(sums[i], s.load(&four[i]));
+        }
     }
-    sum = s.add(sum, s.load_part(tail));
-    let mean = s.splat(s.reduce_add(sum) / count);
-    let mut squares = s.splat(0.0);
-    for chunk in chunks.iter_mut() {
+    for (i, chunk) in rest.iter().enumerate() {
+        sums[i] = s.add(sums[i], s.load(chunk));
+    }
+    sums[3] = s.add(sums[3], s.load_part(tail));
+    let mean = s.splat(sum_of(s, sums) / count);
+    let mut squares = [s.splat(0.0); 4];
+    let (fours, rest) = chunks.as_chunks_mut::<4>();
+    for four in fours {
+        for i in 0..4 {
+            let d = s.sub(s.load(&four[i]), mean);
+            squares[i] = s.mul_add(d, d, squares[i]);
+            s.store(d, &mut four[i]);
+        }
+    }
+    for (i, chunk) in rest.iter_mut().enumerate() {
         let d = s.sub(s.load(chunk), mean);
-        squares = s.mul_add(d, d, squares);
+        squares[i] = s.mul_add(d, d, squares[i]);
         s.store(d, chunk);
     }
     // Stored and loaded again, so that the lanes beyond the row are zero and not -mean.
     s.store_part(s.sub(s.load_part(tail), mean), tail);
     let d = s.load_part(tail);
-    squares = s.mul_add(d, d, squares);
-    let variance = s.reduce_add(squares) / count;
+    squares[3] = s.mul_add(d, d, squares[3]);
+    let variance = sum_of(s, squares) / count;
     let factor = s.splat(1.0 / (variance + eps).sqrt());
     let (weights, weight_tail) = norm.weight.as_chunks::<LANES>();
     let (biases, bias_tail) = norm.bias.as_chunks::<LANES>();

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use crate::gemm_i8::{Int8Tile, TILE_STRIDE};
+use crate::gemm_i8::Int8Tile;
 use crate::simd::{LANES, Simd};
 
 /// Plain Rust; needs no CPU feature.
@@ -123,8 +123,23 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn store_i32(self, x: I, to: &mut [i32; LANES]) {
+        *to = x;
+    }
+
+    #[inline(always)]
     fn sub_i32(self, a: I, b: I) -> I {
         std::array::from_fn(|i| a[i].wrapping_sub(b[i]))
+    }
+
+    #[inline(always)]
+    fn add_i32(self, a: I, b: I) -> I {
+        std::array::from_fn(|i| a[i].wrapping_add(b[i]))
+    }
+
+    #[inline(always)]
+    fn store_i8x4(self, x: [I; 4], to: &mut [u8; 4 * LANES]) {
+        *to = std::array::from_fn(|i| x[i % 4][i / 4] as u8);
     }
 
     #[inline(always)]
@@ -160,6 +175,7 @@ impl Int8Tile for Scalar {
     const PANELS: usize = 1;
     const BYTES: usize = 1;
     const SUBTRACT_SUMS: bool = false;
+    const SHIFTS_PROBABILITIES: bool = true;
 
     #[inline(always)]
     fn simd(self) -> Self {
@@ -174,7 +190,14 @@ impl Int8Tile for Scalar {
     }
 
     #[inline(always)]
-    unsafe fn tile<const R: usize>(
+    fn store_probabilities(self, x: I, to: &mut [u8]) {
+        if let Some(to) = to.first_chunk_mut() {
+            self.store_i8(x, 0x80, to);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn tile<const R: usize, const P: usize>(
         self,
         a: *const u8,
         a_stride: usize,
@@ -182,14 +205,16 @@ impl Int8Tile for Scalar {
         _w_stride: usize,
         groups: usize,
         out: *mut i32,
+        out_stride: usize,
+        _prefetch: *const i8,
     ) {
         for r in 0..R {
-            // SAFETY: the caller's contract: R rows of 4 * groups bytes, 64 * groups weights, R rows of TILE_STRIDE sums.
+            // SAFETY: the caller's contract: R rows of 4 * groups bytes, 64 * groups weights, R rows of 16 sums.
             let (a, w, out) = unsafe {
                 (
                     std::slice::from_raw_parts(a.add(r * a_stride), 4 * groups),
                     std::slice::from_raw_parts(w, 64 * groups),
-                    std::slice::from_raw_parts_mut(out.add(r * TILE_STRIDE), LANES),
+                    std::slice::from_raw_parts_mut(out.add(r * out_stride), LANES),
                 )
             };
             out.fill(0);

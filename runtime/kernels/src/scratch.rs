@@ -67,6 +67,16 @@ impl<'a> Arena<'a> {
         unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<f32>(), count) }
     }
 
+    /// `count` integers.
+    ///
+    /// # Panics
+    /// When the arena was made too small: a bug of the caller.
+    pub(crate) fn ints(&mut self, count: usize) -> &'a mut [i32] {
+        let lines = self.lines(count.div_ceil(16));
+        // SAFETY: as above; i32 has f32's size and alignment, and any bytes are valid values of both.
+        unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<i32>(), count) }
+    }
+
     /// `count` bytes.
     ///
     /// # Panics

@@ -45,12 +45,17 @@ pub(crate) trait Simd: Copy {
     fn reduce_max(self, x: Self::F) -> f32;
 
     fn load_i32(self, from: &[i32; LANES]) -> Self::I;
+    fn store_i32(self, x: Self::I, to: &mut [i32; LANES]);
     /// Wrapping difference.
     fn sub_i32(self, a: Self::I, b: Self::I) -> Self::I;
+    /// Wrapping sum.
+    fn add_i32(self, a: Self::I, b: Self::I) -> Self::I;
     /// Rounded to nearest, ties to even.
     fn to_f32(self, x: Self::I) -> Self::F;
-    /// Rounded to nearest, ties to even, for |x| <= 127.
+    /// Rounded to nearest, ties to even, for |x| <= 255.
     fn round(self, x: Self::F) -> Self::I;
+    /// The low bytes of four vectors, interleaved by lane: four weights of 16 output channels.
+    fn store_i8x4(self, x: [Self::I; 4], to: &mut [u8; 4 * LANES]);
     /// The low byte of each lane, flipped by `flip`: 0 for i8, 0x80 for u8 = i8 + 128.
     fn store_i8(self, x: Self::I, flip: u8, to: &mut [u8; LANES]);
     fn load_i8(self, from: &[i8; LANES]) -> Self::F;

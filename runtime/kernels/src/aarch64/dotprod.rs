@@ -4,7 +4,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::neon::Neon;
-use crate::gemm_i8::{Int8Tile, TILE_STRIDE};
+use crate::gemm_i8::Int8Tile;
 use crate::simd::Simd;
 
 /// Proof that the CPU has NEON with the dot product extension.
@@ -66,6 +66,7 @@ impl Int8Tile for Dotprod {
     const PANELS: usize = 1;
     const BYTES: usize = 1;
     const SUBTRACT_SUMS: bool = false;
+    const SHIFTS_PROBABILITIES: bool = true;
 
     #[inline(always)]
     fn simd(self) -> Neon {
@@ -78,7 +79,12 @@ impl Int8Tile for Dotprod {
     }
 
     #[inline(always)]
-    unsafe fn tile<const R: usize>(
+    fn store_probabilities(self, x: <Neon as Simd>::I, to: &mut [u8]) {
+        self.0.store_probabilities(x, to);
+    }
+
+    #[inline(always)]
+    unsafe fn tile<const R: usize, const P: usize>(
         self,
         a: *const u8,
         a_stride: usize,
@@ -86,9 +92,11 @@ impl Int8Tile for Dotprod {
         _w_stride: usize,
         groups: usize,
         out: *mut i32,
+        out_stride: usize,
+        _prefetch: *const i8,
     ) {
-        // SAFETY: the token proves the features; `a` has R rows of 4 * groups bytes, `w` 64 * groups bytes, `out` R rows of
-        // TILE_STRIDE (the caller's contract; groups is a multiple of four), and nothing beyond is touched.
+        // SAFETY: the token proves the features; `a` has R rows of 4 * groups bytes, `w` 64 * groups bytes, `out` R rows
+        // of 16 sums (the caller's contract; groups is a multiple of four), and nothing beyond is touched.
         unsafe {
             let mut acc = [[vdupq_n_s32(0); 4]; R];
             for group in (0..groups).step_by(4) {
@@ -104,7 +112,7 @@ impl Int8Tile for Dotprod {
             }
             for r in 0..R {
                 for quarter in 0..4 {
-                    vst1q_s32(out.add(r * TILE_STRIDE + 4 * quarter), acc[r][quarter]);
+                    vst1q_s32(out.add(r * out_stride + 4 * quarter), acc[r][quarter]);
                 }
             }
         }

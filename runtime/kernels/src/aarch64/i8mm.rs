@@ -4,7 +4,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::neon::Neon;
-use crate::gemm_i8::{Int8Tile, TILE_STRIDE};
+use crate::gemm_i8::Int8Tile;
 use crate::simd::Simd;
 
 /// Proof that the CPU has NEON with the int8 matrix multiplication extension.
@@ -48,6 +48,7 @@ impl Int8Tile for I8mm {
     const PANELS: usize = 1;
     const BYTES: usize = 1;
     const SUBTRACT_SUMS: bool = false;
+    const SHIFTS_PROBABILITIES: bool = true;
 
     #[inline(always)]
     fn simd(self) -> Neon {
@@ -60,7 +61,12 @@ impl Int8Tile for I8mm {
     }
 
     #[inline(always)]
-    unsafe fn tile<const R: usize>(
+    fn store_probabilities(self, x: <Neon as Simd>::I, to: &mut [u8]) {
+        self.0.store_probabilities(x, to);
+    }
+
+    #[inline(always)]
+    unsafe fn tile<const R: usize, const P: usize>(
         self,
         a: *const u8,
         a_stride: usize,
@@ -68,10 +74,12 @@ impl Int8Tile for I8mm {
         _w_stride: usize,
         groups: usize,
         out: *mut i32,
+        out_stride: usize,
+        _prefetch: *const i8,
     ) {
         let pairs = R.div_ceil(2);
-        // SAFETY: the token proves the features; `a` has R rows of 4 * groups bytes, `w` 64 * groups bytes, `out` R rows of
-        // TILE_STRIDE (the caller's contract; groups is even), and nothing beyond is touched.
+        // SAFETY: the token proves the features; `a` has R rows of 4 * groups bytes, `w` 64 * groups bytes, `out` R rows
+        // of 16 sums (the caller's contract; groups is even), and nothing beyond is touched.
         unsafe {
             let mut acc = [[vdupq_n_s32(0); 8]; PAIRS];
             for group in (0..groups).step_by(2) {
@@ -102,7 +110,7 @@ impl Int8Tile for I8mm {
                     let low = vreinterpretq_s64_s32(acc[2 * quarter]);
                     let high = vreinterpretq_s64_s32(acc[2 * quarter + 1]);
                     let sums = if r % 2 == 0 { vzip1q_s64(low, high) } else { vzip2q_s64(low, high) };
-                    vst1q_s32(out.add(r * TILE_STRIDE + 4 * quarter), vreinterpretq_s32_s64(sums));
+                    vst1q_s32(out.add(r * out_stride + 4 * quarter), vreinterpretq_s32_s64(sums));
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::arch::asm;
 
 use half::f16;
 
-use crate::gemm_i8::{Int8Tile, TILE_STRIDE};
+use crate::gemm_i8::Int8Tile;
 use crate::simd::{LANES, Simd};
 
 /// Proof that the CPU has NEON.
@@ -146,8 +146,32 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn store_i32(self, x: I, to: &mut [i32; LANES]) {
+        for quarter in 0..4 {
+            simd!(vst1q_s32(to.as_mut_ptr().add(4 * quarter), x[quarter]));
+        }
+    }
+
+    #[inline(always)]
     fn sub_i32(self, a: I, b: I) -> I {
         all!(vsubq_s32, a, b)
+    }
+
+    #[inline(always)]
+    fn add_i32(self, a: I, b: I) -> I {
+        all!(vaddq_s32, a, b)
+    }
+
+    #[inline(always)]
+    fn store_i8x4(self, x: [I; 4], to: &mut [u8; 4 * LANES]) {
+        for quarter in 0..4 {
+            simd!({
+                let pair = vsliq_n_s32::<8>(x[0][quarter], x[1][quarter]);
+                let triple = vsliq_n_s32::<16>(pair, x[2][quarter]);
+                let all = vsliq_n_s32::<24>(triple, x[3][quarter]);
+                vst1q_u8(to.as_mut_ptr().add(16 * quarter), vreinterpretq_u8_s32(all));
+            });
+        }
     }
 
     #[inline(always)]
@@ -220,6 +244,7 @@ impl Int8Tile for Neon {
     const PANELS: usize = 1;
     const BYTES: usize = 1;
     const SUBTRACT_SUMS: bool = false;
+    const SHIFTS_PROBABILITIES: bool = true;
 
     #[inline(always)]
     fn simd(self) -> Self {
@@ -232,7 +257,12 @@ impl Int8Tile for Neon {
     }
 
     #[inline(always)]
-    unsafe fn tile<const R: usize>(
+    fn store_probabilities(self, x: I, to: &mut [u8]) {
+        self.store_i8(x, 0x80, to.first_chunk_mut().expect("16 probabilities of a byte"));
+    }
+
+    #[inline(always)]
+    unsafe fn tile<const R: usize, const P: usize>(
         self,
         a: *const u8,
         a_stride: usize,
@@ -240,9 +270,11 @@ impl Int8Tile for Neon {
         _w_stride: usize,
         groups: usize,
         out: *mut i32,
+        out_stride: usize,
+        _prefetch: *const i8,
     ) {
-        // SAFETY: the token proves NEON; `a` has R rows of 4 * groups bytes, `w` 64 * groups bytes, `out` R rows of
-        // TILE_STRIDE (the caller's contract; groups is even), and nothing beyond is touched.
+        // SAFETY: the token proves NEON; `a` has R rows of 4 * groups bytes, `w` 64 * groups bytes, `out` R rows
+        // of 16 sums (the caller's contract; groups is even), and nothing beyond is touched.
         unsafe {
             let mut acc = [[vdupq_n_s32(0); 8]; R];
             for group in (0..groups).step_by(2) {
@@ -268,7 +300,7 @@ impl Int8Tile for Neon {
             for r in 0..R {
                 for quarter in 0..4 {
                     let sums = vpaddq_s32(acc[r][2 * quarter], acc[r][2 * quarter + 1]);
-                    vst1q_s32(out.add(r * TILE_STRIDE + 4 * quarter), sums);
+                    vst1q_s32(out.add(r * out_stride + 4 * quarter), sums);
                 }
             }
         }

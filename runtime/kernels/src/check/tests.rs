@@ -1,7 +1,7 @@
 use std::slice;
 
 use super::*;
-use crate::gemm_i8::{Int8Tile, TILE_STRIDE};
+use crate::gemm_i8::Int8Tile;
 use crate::ops::Ops;
 use crate::scalar::{self, Scalar};
 use crate::simd::{LANES, Simd};
@@ -25,6 +25,7 @@ impl Int8Tile for Saturating {
     const PANELS: usize = 1;
     const BYTES: usize = 1;
     const SUBTRACT_SUMS: bool = true;
+    const SHIFTS_PROBABILITIES: bool = false;
 
     fn simd(self) -> Scalar {
         Scalar
@@ -34,7 +35,11 @@ impl Int8Tile for Saturating {
         Scalar.store_i8(x, 0x80, to.first_chunk_mut().unwrap());
     }
 
-    unsafe fn tile<const R: usize>(
+    fn store_probabilities(self, x: [i32; LANES], to: &mut [u8]) {
+        Scalar.store_i8(x, 0, to.first_chunk_mut().unwrap());
+    }
+
+    unsafe fn tile<const R: usize, const P: usize>(
         self,
         a: *const u8,
         a_stride: usize,
@@ -42,6 +47,8 @@ impl Int8Tile for Saturating {
         _w_stride: usize,
         groups: usize,
         out: *mut i32,
+        out_stride: usize,
+        _prefetch: *const i8,
     ) {
         for r in 0..R {
             // SAFETY: the tile's contract.
@@ -49,7 +56,7 @@ impl Int8Tile for Saturating {
                 (
                     slice::from_raw_parts(a.add(r * a_stride), 4 * groups),
                     slice::from_raw_parts(w, 64 * groups),
-                    slice::from_raw_parts_mut(out.add(r * TILE_STRIDE), LANES),
+                    slice::from_raw_parts_mut(out.add(r * out_stride), LANES),
                 )
             };
             for (n, out) in out.iter_mut().enumerate() {
@@ -118,8 +125,8 @@ fn a_kernel_that_is_off_by_one_bit_fails_the_check() {
 /// `LAYERS` and outputs of magnitude about 3: f32's rounding over 140 tokens. Measured on x86-64: 1.8e-6 and 2.4e-6.
 const MAX_F32_ERROR: f64 = 1e-5;
 /// The same with int8 weights taken as exact, so what is left is the quantisation of the activations (1/254 of a row's largest
-/// value before each of the four linears). Measured on x86-64: 0.058.
-const MAX_INT8_ERROR: f64 = 0.1;
+/// value before each of the four linears, and in attention). Measured on x86-64: 0.102; 0.058 with attention in f32.
+const MAX_INT8_ERROR: f64 = 0.15;
 
 #[test]
 fn the_definition_follows_the_equations() {

@@ -34,6 +34,25 @@ fn exp_is_accurate() {
 }
 
 #[test]
+fn the_coarse_gelu_is_accurate_enough_for_8_bits() {
+    let absolute = |_: f64, got: f64, exact: f64| (got - exact).abs();
+    let error = worst(|x| gelu_coarse(Scalar, x), reference::gelu, (-100.0, 100.0), absolute)
+        .max(worst(|x| gelu_coarse(Scalar, x), reference::gelu, (-6.0, 6.0), absolute));
+    println!("largest error {error:.1e}");
+    assert!(error < 1e-3, "{error:e}");
+}
+
+#[test]
+fn the_coarse_power_of_two_is_accurate_enough_for_8_bits() {
+    let relative = |_: f64, got: f64, exact: f64| ((got - exact) / exact).abs();
+    let error = worst(|x| exp2_coarse(Scalar, x), f64::exp2, (-30.0, 8.0), relative);
+    println!("largest relative error {error:.1e}");
+    assert!(error < 1e-4, "{error:e}");
+    assert_eq!(exp2_coarse(Scalar, [f32::NEG_INFINITY; LANES]), exp2_coarse(Scalar, [-30.0; LANES]));
+    assert_eq!(exp2_coarse(Scalar, [f32::NAN; LANES]), exp2_coarse(Scalar, [-30.0; LANES]));
+}
+
+#[test]
 fn gelu_is_the_exact_one() {
     let absolute = |_: f64, got: f64, exact: f64| (got - exact).abs();
     let near = worst(|x| gelu(Scalar, x), reference::gelu, (-4.0, 4.0), absolute);

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
-use crate::gemm_i8::{Int8Tile, TILE_STRIDE};
+use crate::gemm_i8::Int8Tile;
 use crate::simd::{LANES, Simd};
 
 /// Proof that the CPU has AVX2, FMA and F16C.
@@ -152,8 +152,36 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn store_i32(self, x: I, to: &mut [i32; LANES]) {
+        simd!({
+            _mm256_storeu_si256(to.as_mut_ptr().cast(), x[0]);
+            _mm256_storeu_si256(to.as_mut_ptr().add(8).cast(), x[1]);
+        });
+    }
+
+    #[inline(always)]
     fn sub_i32(self, a: I, b: I) -> I {
         both!(_mm256_sub_epi32, a, b)
+    }
+
+    #[inline(always)]
+    fn add_i32(self, a: I, b: I) -> I {
+        both!(_mm256_add_epi32, a, b)
+    }
+
+    #[inline(always)]
+    fn store_i8x4(self, x: [I; 4], to: &mut [u8; 4 * LANES]) {
+        let to = to.as_mut_ptr();
+        for half in 0..2 {
+            let [a, b, c, d] = [x[0][half], x[1][half], x[2][half], x[3][half]];
+            simd!({
+                let byte = _mm256_set1_epi32(0xff);
+                let low = _mm256_or_si256(_mm256_and_si256(a, byte), _mm256_slli_epi32::<8>(_mm256_and_si256(b, byte)));
+                let high = _mm256_or_si256(_mm256_and_si256(c, byte), _mm256_slli_epi32::<8>(d));
+                let all = _mm256_or_si256(low, _mm256_slli_epi32::<16>(high));
+                _mm256_storeu_si256(to.add(32 * half).cast(), all);
+            });
+        }
     }
 
     #[inline(always)]
@@ -192,6 +220,18 @@ impl Simd for Avx2 {
     }
 }
 
+impl Avx2 {
+    /// 16 integers of 0..=255 as bytes.
+    #[inline(always)]
+    pub(crate) fn store_u8(self, x: I, to: &mut [u8; LANES]) {
+        simd!({
+            let words = words(x);
+            let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            _mm_storeu_si128(to.as_mut_ptr().cast(), bytes);
+        });
+    }
+}
+
 /// 16 i32 in i16's range as i16, in order.
 #[inline(always)]
 fn words(x: I) -> __m256i {
@@ -208,6 +248,7 @@ impl Int8Tile for Avx2 {
     const PANELS: usize = 1;
     const BYTES: usize = 2;
     const SUBTRACT_SUMS: bool = false;
+    const SHIFTS_PROBABILITIES: bool = false;
 
     #[inline(always)]
     fn simd(self) -> Self {
@@ -225,7 +266,13 @@ impl Int8Tile for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn tile<const R: usize>(
+    fn store_probabilities(self, x: I, to: &mut [u8]) {
+        // 16 bits hold 0..=255 as they are.
+        self.store_activations(x, to);
+    }
+
+    #[inline(always)]
+    unsafe fn tile<const R: usize, const P: usize>(
         self,
         a: *const u8,
         a_stride: usize,
@@ -233,9 +280,11 @@ impl Int8Tile for Avx2 {
         _w_stride: usize,
         groups: usize,
         out: *mut i32,
+        out_stride: usize,
+        _prefetch: *const i8,
     ) {
-        // SAFETY: the token proves the features; `a` has R rows of 8 * groups bytes, `w` 64 * groups bytes, `out` R rows of
-        // TILE_STRIDE (the caller's contract), and nothing beyond is touched.
+        // SAFETY: the token proves the features; `a` has R rows of 8 * groups bytes, `w` 64 * groups bytes, `out` R rows
+        // of 16 sums (the caller's contract), and nothing beyond is touched.
         unsafe {
             let mut acc = [[_mm256_setzero_si256(); 2]; R];
             for group in 0..groups {
@@ -257,7 +306,7 @@ impl Int8Tile for Avx2 {
                 }
             }
             for r in 0..R {
-                let out = out.add(r * TILE_STRIDE);
+                let out = out.add(r * out_stride);
                 _mm256_storeu_si256(out.cast(), acc[r][0]);
                 _mm256_storeu_si256(out.add(8).cast(), acc[r][1]);
             }

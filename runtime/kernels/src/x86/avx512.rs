@@ -5,7 +5,8 @@ use std::arch::x86_64::*;
 use half::f16;
 
 use super::avx2::reduce_add_256;
-use crate::gemm_i8::{Int8Tile, TILE_STRIDE};
+use super::avx512_tile::{Tile, tile};
+use crate::gemm_i8::Int8Tile;
 use crate::simd::{LANES, Simd};
 
 /// Proof that the CPU has AVX-512 F, BW, DQ, VL and VNNI (and with them AVX2 and FMA).
@@ -115,8 +116,32 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn store_i32(self, x: __m512i, to: &mut [i32; LANES]) {
+        simd!(_mm512_storeu_si512(to.as_mut_ptr().cast(), x));
+    }
+
+    #[inline(always)]
     fn sub_i32(self, a: __m512i, b: __m512i) -> __m512i {
         simd!(_mm512_sub_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn add_i32(self, a: __m512i, b: __m512i) -> __m512i {
+        simd!(_mm512_add_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn store_i8x4(self, x: [__m512i; 4], to: &mut [u8; 4 * LANES]) {
+        simd!({
+            let byte = _mm512_set1_epi32(0xff);
+            let low = _mm512_or_si512(
+                _mm512_and_si512(x[0], byte),
+                _mm512_slli_epi32::<8>(_mm512_and_si512(x[1], byte)),
+            );
+            let high = _mm512_or_si512(_mm512_and_si512(x[2], byte), _mm512_slli_epi32::<8>(x[3]));
+            let all = _mm512_or_si512(low, _mm512_slli_epi32::<16>(high));
+            _mm512_storeu_si512(to.as_mut_ptr().cast(), all);
+        });
     }
 
     #[inline(always)]
@@ -138,6 +163,38 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn transpose(self, rows: &mut [[f32; LANES]; LANES]) {
+        simd!({
+            // Pairs of rows, then quadruples, then 128-bit lanes twice: 4 x 16 shuffles.
+            let mut a = [_mm512_setzero_ps(); 16];
+            let mut b = a;
+            for i in 0..8 {
+                let (x, y) = (_mm512_loadu_ps(rows[2 * i].as_ptr()), _mm512_loadu_ps(rows[2 * i + 1].as_ptr()));
+                a[2 * i] = _mm512_unpacklo_ps(x, y);
+                a[2 * i + 1] = _mm512_unpackhi_ps(x, y);
+            }
+            for i in 0..4 {
+                for j in 0..2 {
+                    let (x, y) = (_mm512_castps_pd(a[4 * i + j]), _mm512_castps_pd(a[4 * i + 2 + j]));
+                    b[4 * i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(x, y));
+                    b[4 * i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(x, y));
+                }
+            }
+            for i in 0..2 {
+                for j in 0..4 {
+                    a[8 * i + j] = _mm512_shuffle_f32x4::<0x88>(b[8 * i + j], b[8 * i + 4 + j]);
+                    a[8 * i + 4 + j] = _mm512_shuffle_f32x4::<0xdd>(b[8 * i + j], b[8 * i + 4 + j]);
+                }
+            }
+            for j in 0..8 {
+                let (x, y) = (a[j], a[8 + j]);
+                _mm512_storeu_ps(rows[j].as_mut_ptr(), _mm512_shuffle_f32x4::<0x88>(x, y));
+                _mm512_storeu_ps(rows[8 + j].as_mut_ptr(), _mm512_shuffle_f32x4::<0xdd>(x, y));
+            }
+        });
+    }
+
+    #[inline(always)]
     fn load_i8(self, from: &[i8; LANES]) -> __m512 {
         simd!(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.as_ptr().cast()))))
     }
@@ -155,6 +212,7 @@ impl Int8Tile for Avx512 {
     const PANELS: usize = 3;
     const BYTES: usize = 1;
     const SUBTRACT_SUMS: bool = true;
+    const SHIFTS_PROBABILITIES: bool = false;
 
     #[inline(always)]
     fn simd(self) -> Self {
@@ -167,7 +225,12 @@ impl Int8Tile for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn tile<const R: usize>(
+    fn store_probabilities(self, x: __m512i, to: &mut [u8]) {
+        self.store_i8(x, 0, to.first_chunk_mut().expect("16 probabilities of a byte"));
+    }
+
+    #[inline(always)]
+    unsafe fn tile<const R: usize, const P: usize>(
         self,
         a: *const u8,
         a_stride: usize,
@@ -175,32 +238,12 @@ impl Int8Tile for Avx512 {
         w_stride: usize,
         groups: usize,
         out: *mut i32,
+        out_stride: usize,
+        prefetch: *const i8,
     ) {
-        // SAFETY: the token proves the features; `a` has R rows of 4 * groups bytes, `w` three panels of 64 * groups bytes,
-        // `out` R rows of TILE_STRIDE (the caller's contract), and nothing beyond is touched.
-        unsafe {
-            let mut acc = [[_mm512_setzero_si512(); 3]; R];
-            for group in 0..groups {
-                let w = w.add(64 * group);
-                let w = [
-                    _mm512_loadu_si512(w.cast()),
-                    _mm512_loadu_si512(w.add(w_stride).cast()),
-                    _mm512_loadu_si512(w.add(2 * w_stride).cast()),
-                ];
-                for r in 0..R {
-                    let a = a.add(r * a_stride + 4 * group).cast::<i32>();
-                    let a = _mm512_set1_epi32(a.read_unaligned());
-                    for p in 0..3 {
-                        acc[r][p] = _mm512_dpbusd_epi32(acc[r][p], a, w[p]);
-                    }
-                }
-            }
-            for r in 0..R {
-                for p in 0..3 {
-                    _mm512_storeu_si512(out.add(r * TILE_STRIDE + p * LANES).cast(), acc[r][p]);
-                }
-            }
-        }
+        let call = Tile { a, a_stride, w, w_stride, groups, out, out_stride, prefetch };
+        // SAFETY: the token proves the features; the rest is the caller's contract.
+        unsafe { tile::<R, P>(call) }
     }
 }
 

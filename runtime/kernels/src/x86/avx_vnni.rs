@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::avx2::Avx2;
-use crate::gemm_i8::{Int8Tile, TILE_STRIDE};
+use crate::gemm_i8::Int8Tile;
 use crate::simd::Simd;
 
 /// Proof that the CPU has AVX-VNNI, AVX2, FMA and F16C.
@@ -28,6 +28,7 @@ impl Int8Tile for AvxVnni {
     const PANELS: usize = 1;
     const BYTES: usize = 1;
     const SUBTRACT_SUMS: bool = true;
+    const SHIFTS_PROBABILITIES: bool = false;
 
     #[inline(always)]
     fn simd(self) -> Avx2 {
@@ -40,7 +41,12 @@ impl Int8Tile for AvxVnni {
     }
 
     #[inline(always)]
-    unsafe fn tile<const R: usize>(
+    fn store_probabilities(self, x: <Avx2 as Simd>::I, to: &mut [u8]) {
+        self.0.store_u8(x, to.first_chunk_mut().expect("16 probabilities of a byte"));
+    }
+
+    #[inline(always)]
+    unsafe fn tile<const R: usize, const P: usize>(
         self,
         a: *const u8,
         a_stride: usize,
@@ -48,9 +54,11 @@ impl Int8Tile for AvxVnni {
         _w_stride: usize,
         groups: usize,
         out: *mut i32,
+        out_stride: usize,
+        _prefetch: *const i8,
     ) {
-        // SAFETY: the token proves the features; `a` has R rows of 4 * groups bytes, `w` 64 * groups bytes, `out` R rows of
-        // TILE_STRIDE (the caller's contract), and nothing beyond is touched.
+        // SAFETY: the token proves the features; `a` has R rows of 4 * groups bytes, `w` 64 * groups bytes, `out` R rows
+        // of 16 sums (the caller's contract), and nothing beyond is touched.
         unsafe {
             let mut acc = [[_mm256_setzero_si256(); 2]; R];
             for group in 0..groups {
@@ -64,7 +72,7 @@ impl Int8Tile for AvxVnni {
                 }
             }
             for r in 0..R {
-                let out = out.add(r * TILE_STRIDE);
+                let out = out.add(r * out_stride);
                 _mm256_storeu_si256(out.cast(), acc[r][0]);
                 _mm256_storeu_si256(out.add(8).cast(), acc[r][1]);
             }
