@@ -149,12 +149,24 @@ pub(crate) unsafe fn attention<T: Int8Tile>(t: T, call: AttentionI8<'_>) {
                 }
                 panel += panels;
             }
+            // Step by step over all rows, so that the rows' reductions, chains of dependent steps, run side by side.
+            let mut vectors = [s.splat(0.0); MAX_TILE_ROWS];
             for r in 0..rows {
                 let of_row = r * tp..(r + 1) * tp;
                 let (sums, scores) = (&sums[of_row.clone()], &mut scores[of_row]);
-                let largest = dequantise::<T>(s, sums, key_sums, key_scales, key_bias, scores);
+                vectors[r] = dequantise::<T>(s, sums, key_sums, key_scales, key_bias, scores);
+            }
+            let mut largest = [0.0; MAX_TILE_ROWS];
+            for r in 0..rows {
+                largest[r] = s.reduce_max(vectors[r]);
+            }
+            for r in 0..rows {
+                let scores = &scores[r * tp..(r + 1) * tp];
                 let to = &mut probabilities[r * probability_bytes..(r + 1) * probability_bytes];
-                factors[r] = 1.0 / softmax(t, scores, factors[r], largest, to);
+                vectors[r] = softmax(t, scores, factors[r], largest[r], to);
+            }
+            for r in 0..rows {
+                factors[r] = 1.0 / s.reduce_add(vectors[r]);
             }
             let mut panel = 0;
             while panel < dp / LANES {
@@ -314,7 +326,7 @@ fn store_128_times<S: Simd>(s: S, mut x: S::I, to: &mut [i32; LANES]) {
     s.store_i32(x, to);
 }
 
-/// Scores of one query in units of its scale; the largest.
+/// Scores of one query in units of its scale; the largest of each lane.
 #[inline(always)]
 fn dequantise<T: Int8Tile>(
     s: T::Simd,
@@ -323,7 +335,7 @@ fn dequantise<T: Int8Tile>(
     scales: &[f32],
     bias: &[f32],
     scores: &mut [f32],
-) -> f32 {
+) -> <T::Simd as Simd>::F {
     let mut largest = s.splat(f32::NEG_INFINITY);
     let (sums, _) = sums.as_chunks::<LANES>();
     let (key_sums, _) = key_sums.as_chunks::<LANES>();
@@ -339,12 +351,12 @@ fn dequantise<T: Int8Tile>(
         largest = s.max(y, largest);
         s.store(y, score);
     }
-    s.reduce_max(largest)
+    largest
 }
 
-/// `round(255 x 2^(factor (score - largest)))`; the sum of what was rounded.
+/// `round(255 x 2^(factor (score - largest)))`; each lane's sum of what was rounded.
 #[inline(always)]
-fn softmax<T: Int8Tile>(t: T, scores: &[f32], factor: f32, largest: f32, to: &mut [u8]) -> f32 {
+fn softmax<T: Int8Tile>(t: T, scores: &[f32], factor: f32, largest: f32, to: &mut [u8]) -> <T::Simd as Simd>::F {
     let s = t.simd();
     let offset = s.splat(LOG2_255 - largest * factor);
     let factor = s.splat(factor);
@@ -355,5 +367,5 @@ fn softmax<T: Int8Tile>(t: T, scores: &[f32], factor: f32, largest: f32, to: &mu
         sum = s.add_i32(sum, p);
         t.store_probabilities(p, to);
     }
-    s.reduce_add(s.to_f32(sum))
+    s.to_f32(sum)
 }
