@@ -1,6 +1,6 @@
-//! Times MiniLM-L6's encoder (6 layers, 384 hidden, 12 heads, 1536 intermediate) on every kernel of this CPU, one thread.
+//! Times MiniLM-L6's encoder (6 layers, 384 hidden, 12 heads, 1536 intermediate) on every kernel of this CPU, one thread or more.
 //!
-//! `cargo run --release -p attar-kernels --example layer_speed -- [int8|f16|f32] [KERNEL...]`
+//! `cargo run --release -p attar-kernels --example layer_speed -- [--threads N] [int8|f16|f32] [KERNEL...]`
 //!
 //! Weights are random; before timing, each kernel's result must equal that of `scalar` bit for bit. Prints the median and the
 //! smallest of the runs in milliseconds, and the multiply-accumulates a second of the linears and the attention.
@@ -84,6 +84,10 @@ fn encode(kernel: Kernel, layers: &[EncoderLayer<'_>], hidden: &mut [f32], start
 
 fn main() {
     let mut arguments = std::env::args().skip(1).peekable();
+    let threads = match arguments.next_if(|a| a == "--threads") {
+        Some(_) => arguments.next().and_then(|n| n.parse().ok()).expect("--threads NUMBER"),
+        None => 1,
+    };
     let kind = arguments.next_if(|a| ["int8", "f16", "f32"].contains(&a.as_str())).unwrap_or("int8".to_owned());
     let names: Vec<String> = arguments.collect();
     let mut kernels = Kernel::available();
@@ -104,12 +108,12 @@ fn main() {
             EncoderLayer::new(qkv, output, norm, up, down, norm, HEADS, 1e-12).unwrap()
         })
         .collect();
-    let mut scratch = Scratch::new();
+    let mut scratch = Scratch::with_threads(threads);
     let scalar = Kernel::by_name("scalar").unwrap();
     println!(
-        "{kind}: {LAYERS} x {HIDDEN}, {HEADS} heads, {FFN}; one thread; median (smallest) ms, GMAC/s of the smallest"
+        "{kind}: {LAYERS} x {HIDDEN}, {HEADS} heads, {FFN}; {threads} thread(s); median (smallest) ms, GMAC/s of the smallest"
     );
-    for (batch, tokens) in [(1, 16), (1, 32), (1, 64), (1, 128), (1, 256), (16, 128)] {
+    for (batch, tokens) in [(1, 16), (1, 32), (1, 64), (1, 128), (1, 256), (1, 512), (16, 128)] {
         let starts: Vec<u32> = (0..=batch).map(|i| (i * tokens) as u32).collect();
         let input = random.vector(batch * tokens * HIDDEN, 1.0);
         // A sequence's result does not depend on its batch, so the first one stands for all in the check.

@@ -179,7 +179,7 @@ pub(crate) fn starts_of(lengths: &[usize]) -> Vec<u32> {
 }
 
 /// The kernel's results are those of the definition: exact where they are integers, bit-equal where they are floats, and
-/// a sequence's do not depend on its batch.
+/// a sequence's depend neither on its batch nor on the number of threads.
 pub(crate) fn check(kernel: Kernel) -> Result<(), String> {
     check_integers(kernel)?;
     check_linears(kernel)?;
@@ -287,6 +287,7 @@ const BATCHES: [&[usize]; 6] = [&[1], &[7], &[1, 1, 1], &[33, 2, 16, 17], &[140]
 fn check_layers(kernel: Kernel) -> Result<(), String> {
     let mut random = Random::new(3);
     let mut scratch = Scratch::new();
+    let mut teams = [2, 3].map(Scratch::with_threads);
     for kind in [Weights::I8, Weights::F16, Weights::F32] {
         for (hidden, heads, ffn) in LAYERS {
             let layer = OwnedLayer::random(&mut random, hidden, heads, ffn, kind);
@@ -306,6 +307,15 @@ fn check_layers(kernel: Kernel) -> Result<(), String> {
                 let mut cls = vec![f32::NAN; lengths.len() * hidden];
                 kernel.encoder_layer_cls(&layer.view(), &input, &starts, &mut cls, &mut scratch).unwrap();
                 equal_bits(&format!("first rows of {what}"), &cls, &first_rows)?;
+
+                for threads in &mut teams {
+                    let mut together = input.clone();
+                    kernel.encoder_layer(&layer.view(), &mut together, &starts, threads).unwrap();
+                    equal_bits(&format!("{} threads, {what}", threads.threads()), &together, &got)?;
+                    cls.fill(f32::NAN);
+                    kernel.encoder_layer_cls(&layer.view(), &input, &starts, &mut cls, threads).unwrap();
+                    equal_bits(&format!("{} threads, first rows of {what}", threads.threads()), &cls, &first_rows)?;
+                }
 
                 for pair in starts.windows(2) {
                     let rows = pair[0] as usize * hidden..pair[1] as usize * hidden;

@@ -2,23 +2,28 @@
 
 use std::ops::Range;
 
-use crate::attention::{Attention, Buffers};
-use crate::attention_i8::{BuffersI8, MAX_TOKENS};
 use crate::error::{Error, ErrorKind, check_length};
-use crate::gemm_f32::GemmFloat;
-use crate::gemm_i8::{Activation, GemmI8, Quantise};
+use crate::gemm_i8::Activation;
 use crate::kernel::Kernel;
 use crate::layer::EncoderLayer;
-use crate::linear::{Linear, OUTPUT_ALIGN, padded_inputs_i8, padded_outputs};
+use crate::linear::{Linear, OUTPUT_ALIGN, padded_outputs};
 use crate::rows::AddNorm;
 use crate::scratch::{Arena, Scratch};
+use crate::team::{SharedRows, Team};
+
+mod attend;
+mod linear;
+
+use attend::{AttentionBuffers, attend};
+use linear::{Quantised, Rows, all_blocks, linear};
 
 /// Whole sequences are gathered into blocks of up to this many tokens (a longer one is a block of its own). 128 x 1152 floats
 /// of queries, keys and values are 0.6 MB: in a level 2 cache of 1 MB, and enough rows to stream the weights for.
 const BLOCK_TOKENS: usize = 128;
-/// Rows that go through the feed-forward part together: 64 x 1536 floats are 0.4 MB.
-const FFN_ROWS: usize = 64;
-
+/// Rows that go through linear layers together: 64 x 1536 floats are 0.4 MB. 96 and 128 were no faster.
+const ROWS: usize = 64;
+/// Fewest rows of a task: a thread that streams all weights for fewer is bound by memory.
+const TASK_ROWS: usize = 16;
 /// Checks the batch's offsets against `hidden`'s length.
 pub(crate) fn check_starts(starts: &[u32], length: usize, hidden: usize) -> Result<(), Error> {
     let tokens = check_rows(length, hidden)?;
@@ -70,194 +75,160 @@ fn extents(starts: &[u32]) -> (usize, usize) {
     (block.unwrap_or(0), sequence.unwrap_or(0))
 }
 
-/// Quantised rows: bytes and scales. Empty for float layers.
-struct Quantised<'a> {
-    bytes: &'a mut [u8],
-    scales: &'a mut [f32],
+/// One thread's buffers.
+struct Buffers<'a> {
+    quantised: Quantised<'a>,
+    update: &'a mut [f32],
+    up: &'a mut [f32],
+    attention: AttentionBuffers<'a>,
 }
 
-impl<'a> Quantised<'a> {
-    fn size(kernel: Kernel, layers: &[&Linear<'_>], rows: usize) -> usize {
-        Arena::bytes_size(Self::byte_count(kernel, layers, rows)) + Arena::floats_size(rows)
+impl<'a> Buffers<'a> {
+    fn linears<'l>(layer: &'l EncoderLayer<'_>) -> [&'l Linear<'l>; 4] {
+        [&layer.qkv, &layer.attention_output, &layer.ffn_up, &layer.ffn_down]
     }
 
-    fn byte_count(kernel: Kernel, layers: &[&Linear<'_>], rows: usize) -> usize {
-        let inputs = layers.iter().filter(|l| matches!(l, Linear::I8(_))).map(|l| l.inputs()).max();
-        rows * inputs.map_or(0, padded_inputs_i8) * kernel.ops().activation_bytes
+    /// Bytes for up to `rows` (at most [`ROWS`]) rows and sequences of up to `longest` tokens.
+    fn size(kernel: Kernel, layer: &EncoderLayer<'_>, rows: usize, longest: usize) -> usize {
+        let rows = rows.min(ROWS);
+        Quantised::size(kernel, &Self::linears(layer), rows)
+            + Arena::floats_size(rows * padded_outputs(layer.hidden_size()))
+            + Arena::floats_size(rows * padded_outputs(layer.ffn_up.outputs()))
+            + AttentionBuffers::size(kernel, layer, longest)
     }
 
-    fn take(arena: &mut Arena<'a>, kernel: Kernel, layers: &[&Linear<'_>], rows: usize) -> Self {
-        Self { bytes: arena.bytes(Self::byte_count(kernel, layers, rows)), scales: arena.floats(rows) }
+    fn take(arena: &mut Arena<'a>, kernel: Kernel, layer: &EncoderLayer<'_>, rows: usize, longest: usize) -> Self {
+        let rows = rows.min(ROWS);
+        Self {
+            quantised: Quantised::take(arena, kernel, &Self::linears(layer), rows),
+            update: arena.floats(rows * padded_outputs(layer.hidden_size())),
+            up: arena.floats(rows * padded_outputs(layer.ffn_up.outputs())),
+            attention: AttentionBuffers::take(arena, kernel, layer, longest),
+        }
     }
 }
 
-/// Rows of f32 with a stride.
+/// A layer's work on a batch, in pieces that threads can share out.
 #[derive(Clone, Copy)]
-struct Rows<'a> {
-    values: &'a [f32],
-    stride: usize,
-    rows: usize,
-}
-
-/// All of a linear layer's blocks of output channels.
-fn all_blocks(linear: &Linear<'_>) -> Range<usize> {
-    0..linear.outputs().div_ceil(OUTPUT_ALIGN)
-}
-
-/// One linear layer; `out` has rows of `out_stride` >= the padded number of outputs.
-fn linear(
+struct Work<'a> {
     kernel: Kernel,
-    linear: &Linear<'_>,
-    input: Rows<'_>,
-    quantised: &mut Quantised<'_>,
-    blocks: Range<usize>,
-    (output, output_stride): (&mut [f32], usize),
-    activation: Activation,
-) {
-    let ops = kernel.ops();
-    let Rows { values, stride: input_stride, rows } = input;
-    macro_rules! float {
-        ($operation:ident, $layer:expr) => {{
-            let call = GemmFloat {
-                weight: $layer.weight,
-                bias: $layer.bias,
-                inputs: $layer.inputs,
-                input: values,
-                input_stride,
-                rows,
-                blocks,
-                output,
-                output_stride,
-                activation,
-            };
-            // SAFETY: `kernel` exists, so the CPU has the features.
-            unsafe { (ops.$operation)(call) }
-        }};
+    layer: &'a EncoderLayer<'a>,
+    starts: &'a [u32],
+    /// `[tokens, H]`: the layer's input, and its output unless it is the last.
+    hidden: SharedRows<'a>,
+    /// Whether only the first row of each sequence is wanted; then their queries, `[S, stride]`.
+    last: bool,
+    queries: SharedRows<'a>,
+}
+
+/// A block of sequences: its number of the first and the last, exclusive, and its activations.
+#[derive(Clone, Copy)]
+struct Block<'a> {
+    first: usize,
+    end: usize,
+    /// `[block's tokens, stride]`.
+    qkv: SharedRows<'a>,
+    /// Attention's output: `[block's tokens, H]`, or the batch's `[S, H]` if only first rows are wanted.
+    context: SharedRows<'a>,
+}
+
+impl<'a> Work<'a> {
+    fn size(&self) -> usize {
+        self.layer.hidden_size()
     }
-    match linear {
-        Linear::F32(layer) => float!(gemm_f32, layer),
-        Linear::F16(layer) => float!(gemm_f16, layer),
-        Linear::I8(layer) => {
-            let bytes = &mut quantised.bytes[..rows * padded_inputs_i8(layer.inputs) * ops.activation_bytes];
-            let scales = &mut quantised.scales[..rows];
-            let call = Quantise {
-                input: values,
-                input_stride,
-                rows,
-                columns: layer.inputs,
-                output: &mut *bytes,
-                scales: &mut *scales,
+
+    fn stride(&self) -> usize {
+        padded_outputs(3 * self.size())
+    }
+
+    /// The tokens of the batch that the block holds.
+    fn tokens(&self, block: &Block<'_>) -> Range<usize> {
+        self.starts[block.first] as usize..self.starts[block.end] as usize
+    }
+
+    /// Queries, keys and values of some of the block's rows; keys and values only, if queries are those of the first rows. A
+    /// block of 48 channels may hold both, and is computed twice.
+    ///
+    /// # Safety
+    /// Nothing writes these rows of `hidden` or uses these rows of the block's `qkv`.
+    unsafe fn project(&self, block: &Block<'_>, rows: Range<usize>, buffers: &mut Buffers<'_>) {
+        let (size, stride, first) = (self.size(), self.stride(), self.tokens(block).start);
+        let mut channels = all_blocks(&self.layer.qkv);
+        if self.last {
+            channels.start = size / OUTPUT_ALIGN;
+        }
+        for row in rows.clone().step_by(ROWS) {
+            let rows = row..(row + ROWS).min(rows.end);
+            // SAFETY: the caller's contract.
+            let (values, out) = unsafe {
+                let values = self.hidden.read((first + rows.start) * size..(first + rows.end) * size);
+                (values, block.qkv.write(rows.start * stride..rows.end * stride))
             };
-            // SAFETY: `kernel` exists, so the CPU has the features.
-            unsafe { (ops.quantise)(call) };
-            let call = GemmI8 {
-                linear: *layer,
-                input: bytes,
-                input_scales: scales,
-                rows,
-                blocks,
-                output,
-                output_stride,
-                activation,
-            };
-            // SAFETY: `kernel` exists, so the CPU has the features.
-            unsafe { (ops.gemm_i8)(call) };
+            let input = Rows { values, stride: size, rows: rows.len() };
+            let out = (out, stride);
+            linear(self.kernel, &self.layer.qkv, input, &mut buffers.quantised, channels.clone(), out, Activation::None);
         }
     }
-}
 
-/// Everything after attention, in place: `hidden` `[rows, H]` holds the layer's input, `context` the attention's output.
-fn dense_part(kernel: Kernel, layer: &EncoderLayer<'_>, hidden: &mut [f32], context: &[f32], mut buffers: Dense<'_>) {
-    let size = layer.hidden_size();
-    let (update_stride, up_stride) = (padded_outputs(size), padded_outputs(layer.ffn_up.outputs()));
-    for (hidden, context) in hidden.chunks_mut(FFN_ROWS * size).zip(context.chunks(FFN_ROWS * size)) {
-        let rows = hidden.len() / size;
-        let update = &mut buffers.update[..rows * update_stride];
-        let mut run = |l: &Linear<'_>, input: Rows<'_>, out: (&mut [f32], usize), activation| {
-            linear(kernel, l, input, &mut buffers.quantised, all_blocks(l), out, activation);
+    /// Attention of a sequence, for some of the heads.
+    ///
+    /// # Safety
+    /// Nothing writes the sequence's rows of the block's `qkv` (or its query) or uses its rows of `context` in these heads' columns.
+    unsafe fn attend(&self, block: &Block<'_>, sequence: usize, heads: Range<usize>, buffers: &mut Buffers<'_>) {
+        let (size, stride, first) = (self.size(), self.stride(), self.tokens(block).start);
+        let (start, end) = (self.starts[sequence] as usize, self.starts[sequence + 1] as usize);
+        // SAFETY: the caller's contract.
+        let qkv = unsafe { block.qkv.read((start - first) * stride..(end - first) * stride) };
+        let (query, out) = match self.last {
+            true => {
+                // SAFETY: nothing writes queries after they were computed.
+                let values = unsafe { self.queries.read(sequence * stride..(sequence + 1) * stride) };
+                (Rows { values, stride, rows: 1 }, block.context.pointer(sequence * size..(sequence + 1) * size))
+            }
+            false => {
+                let out = block.context.pointer((start - first) * size..(end - first) * size);
+                (Rows { values: qkv, stride, rows: end - start }, out)
+            }
         };
-        let input = Rows { values: context, stride: size, rows };
-        run(&layer.attention_output, input, (&mut *update, update_stride), Activation::None);
-        add_norm(kernel, AddNorm { hidden, update, update_stride, norm: layer.attention_norm, eps: layer.eps });
-        let input = Rows { values: hidden, stride: size, rows };
-        run(&layer.ffn_up, input, (&mut *buffers.up, up_stride), Activation::Gelu);
-        let input = Rows { values: buffers.up, stride: up_stride, rows };
-        run(&layer.ffn_down, input, (&mut *update, update_stride), Activation::None);
-        add_norm(kernel, AddNorm { hidden, update, update_stride, norm: layer.output_norm, eps: layer.eps });
-    }
-}
-
-/// Whether attention of a sequence of so many tokens runs on int8: in int8 layers, but for sequences whose sums would not fit.
-fn int8_attention(layer: &EncoderLayer<'_>, tokens: usize) -> bool {
-    matches!(layer.qkv, Linear::I8(_)) && tokens <= MAX_TOKENS
-}
-
-/// Working memory of attention, for either kind.
-struct AttentionBuffers<'a> {
-    int8: BuffersI8<'a>,
-    float: &'a mut [f32],
-}
-
-impl<'a> AttentionBuffers<'a> {
-    /// Floats, and tokens of the int8 buffers.
-    fn sizes(layer: &EncoderLayer<'_>, longest: usize) -> (usize, usize) {
-        let float = Buffers::of(longest, layer.hidden_size() / layer.heads).size();
-        match layer.qkv {
-            Linear::I8(_) => (if longest <= MAX_TOKENS { 0 } else { float }, longest.min(MAX_TOKENS)),
-            _ => (float, 0),
-        }
+        // SAFETY: `out` has a row for each query (checked by `pointer`); the rest is the caller's contract.
+        unsafe { attend(self.kernel, self.layer, query, qkv, heads, out, &mut buffers.attention) }
     }
 
-    fn size(kernel: Kernel, layer: &EncoderLayer<'_>, longest: usize) -> usize {
-        let (float, tokens) = Self::sizes(layer, longest);
-        let int8 = BuffersI8::size(tokens, layer.hidden_size() / layer.heads, kernel.ops().activation_bytes);
-        Arena::floats_size(float) + int8
-    }
-
-    fn take(arena: &mut Arena<'a>, kernel: Kernel, layer: &EncoderLayer<'_>, longest: usize) -> Self {
-        let (float, tokens) = Self::sizes(layer, longest);
-        let head = layer.hidden_size() / layer.heads;
-        let int8 = BuffersI8::take(arena, tokens, head, kernel.ops().activation_bytes);
-        Self { int8, float: arena.floats(float) }
-    }
-}
-
-/// Attention of one sequence: `out` has one row of H for each query.
-fn attend(
-    kernel: Kernel,
-    layer: &EncoderLayer<'_>,
-    query: Rows<'_>,
-    qkv: &[f32],
-    out: &mut [f32],
-    buffers: &mut AttentionBuffers<'_>,
-) {
-    let (hidden, heads, stride) = (layer.hidden_size(), layer.heads, query.stride);
-    let tokens = qkv.len() / stride;
-    assert!(out.len() >= query.rows * hidden, "one row for each query");
-    macro_rules! call {
-        ($operation:ident, $buffers:expr) => {{
-            let call = Attention {
-                query: query.values,
-                query_stride: stride,
-                queries: query.rows,
-                qkv,
-                stride,
-                tokens,
-                hidden,
-                heads,
-                range: 0..heads,
-                out: out.as_mut_ptr(),
-                out_stride: hidden,
-                buffers: $buffers,
+    /// Everything after attention, for some rows, in place: `hidden`, from row `first` on, and `context` are `[.., H]`.
+    ///
+    /// # Safety
+    /// Nothing else uses these rows of `hidden`, or writes these rows of `context`.
+    unsafe fn finish(
+        &self,
+        (hidden, first): (SharedRows<'_>, usize),
+        context: SharedRows<'_>,
+        rows: Range<usize>,
+        buffers: &mut Buffers<'_>,
+    ) {
+        let (kernel, layer, size) = (self.kernel, self.layer, self.size());
+        let (update_stride, up_stride) = (padded_outputs(size), padded_outputs(layer.ffn_up.outputs()));
+        for row in rows.clone().step_by(ROWS) {
+            let part = row..(row + ROWS).min(rows.end);
+            let rows = part.len();
+            // SAFETY: the caller's contract.
+            let (hidden, context) = unsafe {
+                let hidden = hidden.write((first + part.start) * size..(first + part.end) * size);
+                (hidden, context.read(part.start * size..part.end * size))
             };
-            // SAFETY: `kernel` exists, so the CPU has the features; `out` is ours and has a row of H for each query.
-            unsafe { (kernel.ops().$operation)(call) }
-        }};
-    }
-    if int8_attention(layer, tokens) {
-        call!(attention_i8, buffers.int8.reborrow())
-    } else {
-        call!(attention, &mut *buffers.float)
+            let update = &mut buffers.update[..rows * update_stride];
+            let quantised = &mut buffers.quantised;
+            let mut run = |l: &Linear<'_>, input: Rows<'_>, out: (&mut [f32], usize), activation| {
+                linear(kernel, l, input, quantised, all_blocks(l), out, activation);
+            };
+            let input = Rows { values: context, stride: size, rows };
+            run(&layer.attention_output, input, (&mut *update, update_stride), Activation::None);
+            add_norm(kernel, AddNorm { hidden, update, update_stride, norm: layer.attention_norm, eps: layer.eps });
+            let input = Rows { values: hidden, stride: size, rows };
+            run(&layer.ffn_up, input, (&mut *buffers.up, up_stride), Activation::Gelu);
+            let input = Rows { values: buffers.up, stride: up_stride, rows };
+            run(&layer.ffn_down, input, (&mut *update, update_stride), Activation::None);
+            add_norm(kernel, AddNorm { hidden, update, update_stride, norm: layer.output_norm, eps: layer.eps });
+        }
     }
 }
 
@@ -266,34 +237,118 @@ fn add_norm(kernel: Kernel, call: AddNorm<'_>) {
     unsafe { (kernel.ops().add_norm)(call) }
 }
 
-/// Buffers of [`dense_part`].
-struct Dense<'a> {
-    update: &'a mut [f32],
-    up: &'a mut [f32],
-    quantised: Quantised<'a>,
+/// Number of tasks that `rows` rows are cut into for a team, and the rows of each.
+fn cut(rows: usize, threads: usize) -> (usize, usize) {
+    // Four tasks for each thread, so that nobody waits long for the last one; whole tiles of 8 rows.
+    let each = rows.div_ceil(4 * threads).next_multiple_of(8).max(TASK_ROWS);
+    (rows.div_ceil(each), each)
 }
 
-impl<'a> Dense<'a> {
-    fn sizes(layer: &EncoderLayer<'_>, rows: usize) -> (usize, usize) {
-        (rows * padded_outputs(layer.hidden_size()), rows * padded_outputs(layer.ffn_up.outputs()))
+fn part(task: usize, each: usize, rows: usize) -> Range<usize> {
+    task * each..((task + 1) * each).min(rows)
+}
+
+/// What [`run_blocks`] takes from the arena: whether threads take whole blocks, what is shared, and what each thread has.
+struct Memory {
+    whole_blocks: bool,
+    block_tokens: usize,
+    longest: usize,
+    /// Bytes of a block's activations.
+    block: usize,
+    /// Bytes of a thread's buffers.
+    buffers: usize,
+    threads: usize,
+}
+
+impl Memory {
+    fn new(work: &Work<'_>, threads: usize) -> Self {
+        let (block_tokens, longest) = extents(work.starts);
+        let context = if work.last { 0 } else { Arena::floats_size(block_tokens * work.size()) };
+        Self {
+            whole_blocks: blocks(work.starts).count() >= threads || block_tokens < 2 * TASK_ROWS,
+            block_tokens,
+            longest,
+            block: Arena::floats_size(block_tokens * work.stride()) + context,
+            buffers: Buffers::size(work.kernel, work.layer, block_tokens, longest),
+            threads,
+        }
     }
 
-    fn layers<'l>(layer: &'l EncoderLayer<'_>) -> [&'l Linear<'l>; 3] {
-        [&layer.attention_output, &layer.ffn_up, &layer.ffn_down]
+    fn size(&self) -> usize {
+        match self.whole_blocks {
+            true => self.threads * (self.block + self.buffers),
+            false => self.block + self.threads * self.buffers,
+        }
     }
 
-    fn size(kernel: Kernel, layer: &EncoderLayer<'_>, rows: usize) -> usize {
-        let rows = rows.min(FFN_ROWS);
-        let (update, up) = Self::sizes(layer, rows);
-        let quantised = Quantised::size(kernel, &Self::layers(layer), rows);
-        Arena::floats_size(update) + Arena::floats_size(up) + quantised
+    /// A block's activations; `context` is the batch's if only first rows are wanted.
+    fn block<'a>(&self, work: &Work<'_>, arena: &mut Arena<'a>, context: SharedRows<'a>) -> [SharedRows<'a>; 2] {
+        let qkv = SharedRows::new(arena.floats(self.block_tokens * work.stride()));
+        match work.last {
+            true => [qkv, context],
+            false => [qkv, SharedRows::new(arena.floats(self.block_tokens * work.size()))],
+        }
     }
 
-    fn take(arena: &mut Arena<'a>, kernel: Kernel, layer: &EncoderLayer<'_>, rows: usize) -> Self {
-        let rows = rows.min(FFN_ROWS);
-        let (update, up) = Self::sizes(layer, rows);
-        let quantised = Quantised::take(arena, kernel, &Self::layers(layer), rows);
-        Self { update: arena.floats(update), up: arena.floats(up), quantised }
+    fn buffers<'a>(&self, work: &Work<'_>, arena: &mut Arena<'a>) -> Buffers<'a> {
+        Buffers::take(arena, work.kernel, work.layer, self.block_tokens, self.longest)
+    }
+}
+
+/// Runs all blocks of the batch up to attention and, unless only first rows are wanted, to the layer's end.
+///
+/// With at least as many blocks as threads, a thread takes a whole block, whose activations stay in its cache (and a block of
+/// few rows is not worth sharing); else the threads share out the rows of one block after the other, and its heads for attention.
+fn run_blocks<'a>(work: Work<'_>, context: SharedRows<'a>, mut arena: Arena<'a>, team: &mut Team) {
+    let Work { layer, starts, hidden, last, .. } = work;
+    let memory = Memory::new(&work, team.threads());
+    if memory.whole_blocks {
+        let spaces = arena.cut(memory.threads, memory.block + memory.buffers);
+        team.run(blocks(starts).count(), &|task, worker| {
+            let Some(range) = blocks(starts).nth(task) else { return };
+            // SAFETY: a worker number belongs to one call at a time.
+            let mut arena = unsafe { spaces.take(worker) };
+            let [qkv, context] = memory.block(&work, &mut arena, context);
+            let mut buffers = memory.buffers(&work, &mut arena);
+            let block = Block { first: range.start, end: range.end, qkv, context };
+            let tokens = work.tokens(&block);
+            // SAFETY: the block's activations are ours, and blocks have rows of their own in all else.
+            unsafe {
+                work.project(&block, 0..tokens.len(), &mut buffers);
+                range.for_each(|sequence| work.attend(&block, sequence, 0..layer.heads, &mut buffers));
+                if !last {
+                    work.finish((hidden, tokens.start), context, 0..tokens.len(), &mut buffers);
+                }
+            }
+        });
+        return;
+    }
+    let [qkv, context] = memory.block(&work, &mut arena, context);
+    let spaces = arena.cut(memory.threads, memory.buffers);
+    let buffers = |worker: usize| {
+        // SAFETY: a worker number belongs to one call at a time.
+        memory.buffers(&work, &mut unsafe { spaces.take(worker) })
+    };
+    for range in blocks(starts) {
+        let block = Block { first: range.start, end: range.end, qkv, context };
+        let tokens = work.tokens(&block);
+        let (tasks, each) = cut(tokens.len(), memory.threads);
+        team.run(tasks, &|task, worker| {
+            // SAFETY: tasks have rows of their own, and nothing writes `hidden` in this phase.
+            unsafe { work.project(&block, part(task, each, tokens.len()), &mut buffers(worker)) }
+        });
+        team.run(range.len() * layer.heads, &|task, worker| {
+            let (sequence, head) = (range.start + task / layer.heads, task % layer.heads);
+            // SAFETY: `qkv` is only read in this phase; tasks have columns of their own in `context`.
+            unsafe { work.attend(&block, sequence, head..head + 1, &mut buffers(worker)) }
+        });
+        if !last {
+            team.run(tasks, &|task, worker| {
+                let rows = part(task, each, tokens.len());
+                // SAFETY: tasks have rows of their own; `context` is only read in this phase.
+                unsafe { work.finish((hidden, tokens.start), context, rows, &mut buffers(worker)) }
+            });
+        }
     }
 }
 
@@ -305,43 +360,10 @@ pub(crate) fn layer(
     starts: &[u32],
     scratch: &mut Scratch,
 ) {
-    let size = layer.hidden_size();
-    let stride = padded_outputs(3 * size);
-    let (block_tokens, longest) = extents(starts);
-    let mut arena = scratch.arena(
-        Arena::floats_size(block_tokens * stride)
-            + Arena::floats_size(block_tokens * size)
-            + AttentionBuffers::size(kernel, layer, longest)
-            + Quantised::size(kernel, &[&layer.qkv], block_tokens)
-            + Dense::size(kernel, layer, block_tokens),
-    );
-    let qkv = arena.floats(block_tokens * stride);
-    let context = arena.floats(block_tokens * size);
-    let mut buffers = AttentionBuffers::take(&mut arena, kernel, layer, longest);
-    let mut quantised = Quantised::take(&mut arena, kernel, &[&layer.qkv], block_tokens);
-    let mut dense = Dense::take(&mut arena, kernel, layer, block_tokens);
-    for block in blocks(starts) {
-        let first = starts[block.start] as usize;
-        let tokens = starts[block.end] as usize - first;
-        let hidden = &mut hidden[first * size..(first + tokens) * size];
-        let input = Rows { values: hidden, stride: size, rows: tokens };
-        let out = (&mut *qkv, stride);
-        linear(kernel, &layer.qkv, input, &mut quantised, all_blocks(&layer.qkv), out, Activation::None);
-        for sequence in block {
-            let (start, end) = (starts[sequence] as usize - first, starts[sequence + 1] as usize - first);
-            let qkv = &qkv[start * stride..end * stride];
-            let out = &mut context[start * size..end * size];
-            attend(kernel, layer, Rows { values: qkv, stride, rows: end - start }, qkv, out, &mut buffers);
-        }
-        let dense = Dense { update: &mut *dense.update, up: &mut *dense.up, quantised: dense.quantised.reborrow() };
-        dense_part(kernel, layer, hidden, &context[..tokens * size], dense);
-    }
-}
-
-impl Quantised<'_> {
-    fn reborrow(&mut self) -> Quantised<'_> {
-        Quantised { bytes: &mut *self.bytes, scales: &mut *self.scales }
-    }
+    let hidden = SharedRows::new(hidden);
+    let work = Work { kernel, layer, starts, hidden, last: false, queries: SharedRows::new(&mut []) };
+    let (arena, team) = scratch.arena(|threads| Memory::new(&work, threads).size());
+    run_blocks(work, SharedRows::new(&mut []), arena, team);
 }
 
 /// See [`Kernel::encoder_layer_cls`]. Arguments are checked.
@@ -356,45 +378,53 @@ pub(crate) fn layer_cls(
     let size = layer.hidden_size();
     let stride = padded_outputs(3 * size);
     let sequences = starts.len() - 1;
-    let (block_tokens, longest) = extents(starts);
-    let rows = block_tokens.max(sequences);
-    let mut arena = scratch.arena(
-        Arena::floats_size(block_tokens * stride)
-            + Arena::floats_size(sequences * stride)
-            + Arena::floats_size(sequences * size)
-            + AttentionBuffers::size(kernel, layer, longest)
-            + Quantised::size(kernel, &[&layer.qkv], rows)
-            + Dense::size(kernel, layer, sequences),
-    );
-    let qkv = arena.floats(block_tokens * stride);
-    let query = arena.floats(sequences * stride);
-    let context = arena.floats(sequences * size);
-    let mut buffers = AttentionBuffers::take(&mut arena, kernel, layer, longest);
-    let mut quantised = Quantised::take(&mut arena, kernel, &[&layer.qkv], rows);
-    let dense = Dense::take(&mut arena, kernel, layer, sequences);
-
     for (out, &start) in out.chunks_exact_mut(size).zip(starts) {
         out.copy_from_slice(&hidden[start as usize * size..(start as usize + 1) * size]);
     }
-    // Queries of the first rows only; keys and values of all. A block of 48 channels may hold both, and is computed twice.
-    let input = Rows { values: out, stride: size, rows: sequences };
-    let to = (&mut *query, stride);
-    linear(kernel, &layer.qkv, input, &mut quantised, 0..size.div_ceil(OUTPUT_ALIGN), to, Activation::None);
-    let keys_and_values = size / OUTPUT_ALIGN..all_blocks(&layer.qkv).end;
-    for block in blocks(starts) {
-        let first = starts[block.start] as usize;
-        let tokens = starts[block.end] as usize - first;
-        let input = Rows { values: &hidden[first * size..(first + tokens) * size], stride: size, rows: tokens };
-        let to = (&mut *qkv, stride);
-        linear(kernel, &layer.qkv, input, &mut quantised, keys_and_values.clone(), to, Activation::None);
-        for sequence in block {
-            let (start, end) = (starts[sequence] as usize - first, starts[sequence + 1] as usize - first);
-            let query = Rows { values: &query[sequence * stride..(sequence + 1) * stride], stride, rows: 1 };
-            let out = &mut context[sequence * size..(sequence + 1) * size];
-            attend(kernel, layer, query, &qkv[start * stride..end * stride], out, &mut buffers);
+    let none = || SharedRows::new(&mut []);
+    let hidden = SharedRows::read_only(hidden);
+    let work = Work { kernel, layer, starts, hidden, last: true, queries: none() };
+    let sizes = |threads: usize| {
+        let (tasks, each) = cut(sequences, threads);
+        (tasks, each, Buffers::size(kernel, layer, each, 0))
+    };
+    let (mut arena, team) = scratch.arena(|threads| {
+        let fixed = Arena::floats_size(sequences * stride) + Arena::floats_size(sequences * size);
+        fixed + Memory::new(&work, threads).size().max(threads * sizes(threads).2)
+    });
+    let threads = team.threads();
+    let (tasks, each, for_first) = sizes(threads);
+    let queries = SharedRows::new(arena.floats(sequences * stride));
+    let context = SharedRows::new(arena.floats(sequences * size));
+    let out = SharedRows::new(out);
+
+    let spaces = arena.reborrow().cut(threads, for_first);
+    team.run(tasks, &|task, worker| {
+        // SAFETY: a worker number belongs to one call at a time.
+        let mut arena = unsafe { spaces.take(worker) };
+        let mut buffers = Buffers::take(&mut arena, kernel, layer, each, 0);
+        let rows = part(task, each, sequences);
+        for row in rows.clone().step_by(ROWS) {
+            let rows = row..(row + ROWS).min(rows.end);
+            // SAFETY: tasks have rows of their own, and nothing writes `out` in this phase.
+            let (values, to) = unsafe {
+                (out.read(rows.start * size..rows.end * size), queries.write(rows.start * stride..rows.end * stride))
+            };
+            let input = Rows { values, stride: size, rows: rows.len() };
+            let channels = 0..size.div_ceil(OUTPUT_ALIGN);
+            linear(kernel, &layer.qkv, input, &mut buffers.quantised, channels, (to, stride), Activation::None);
         }
-    }
-    dense_part(kernel, layer, out, context, dense);
+    });
+    let work = Work { queries, ..work };
+    run_blocks(work, context, arena.reborrow(), team);
+    let spaces = arena.cut(threads, for_first);
+    team.run(tasks, &|task, worker| {
+        // SAFETY: a worker number belongs to one call at a time.
+        let mut arena = unsafe { spaces.take(worker) };
+        let mut buffers = Buffers::take(&mut arena, kernel, layer, each, 0);
+        // SAFETY: tasks have rows of their own in `out`; nothing writes `context` in this phase.
+        unsafe { work.finish((out, 0), context, part(task, each, sequences), &mut buffers) }
+    });
 }
 
 /// See [`Kernel::linear`].
@@ -410,11 +440,11 @@ pub(crate) fn linear_rows(
     let rows = check_rows(input.len(), inputs)?;
     check_length("out", out.len(), rows * outputs, "rows times outputs")?;
     let stride = padded_outputs(outputs);
-    let at_once = rows.min(FFN_ROWS);
-    let mut arena = scratch.arena(Arena::floats_size(at_once * stride) + Quantised::size(kernel, &[layer], at_once));
+    let at_once = rows.min(ROWS);
+    let (mut arena, _) = scratch.arena(|_| Arena::floats_size(at_once * stride) + Quantised::size(kernel, &[layer], at_once));
     let padded = arena.floats(at_once * stride);
     let mut quantised = Quantised::take(&mut arena, kernel, &[layer], at_once);
-    for (input, out) in input.chunks(FFN_ROWS * inputs).zip(out.chunks_mut(FFN_ROWS * outputs)) {
+    for (input, out) in input.chunks(ROWS * inputs).zip(out.chunks_mut(ROWS * outputs)) {
         let input = Rows { values: input, stride: inputs, rows: input.len() / inputs };
         linear(kernel, layer, input, &mut quantised, all_blocks(layer), (&mut *padded, stride), activation);
         for (out, padded) in out.chunks_exact_mut(outputs).zip(padded.chunks_exact(stride)) {

@@ -48,6 +48,7 @@ mod rows;
 mod scalar;
 mod scratch;
 mod simd;
+mod team;
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
