@@ -1,15 +1,16 @@
 //! The encoder as a tract graph of four fused operators.
 //!
-//! Inputs, for T tokens of S sequences that follow one another without padding:
-//! `ids` u32 `[T]`, `positions` u32 `[T]`, `types` u8 `[T]`, and `starts` u32 `[S + 1]`, where each sequence begins and where
-//! the last one ends. T and S are symbols: one plan serves every length and batch. Weights are no constants of the graph; the
-//! operators hold the [`Network`] and read from the bundle's bytes, since tract would copy constants.
+//! T tokens of S sequences follow one another without padding. Activations (`[T, H]` after the embeddings and each layer, `[S, H]`
+//! after the last layer and the pooler, `[S, labels]` at the end) lie in the worker's [`Working`] memory, which every operator
+//! finds as a shared resource of the turn; along the edges of the graph goes one empty tensor, made once, that only orders the
+//! operators. So one plan serves every length and batch, and a run allocates nothing: as tensors, inputs and activations would
+//! be allocated anew for each run, and their symbolic shapes resolved. Weights are no constants of the graph; the operators hold
+//! the [`Network`] and read from the bundle's bytes, since tract would copy constants.
 //!
 //! The graph is built by hand and already is what it should be, so none of tract's optimisation passes runs.
 
-use std::cell::RefCell;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use attar_kernels::{Kernel, Scratch};
 use tract_core::internal::*;
@@ -43,14 +44,14 @@ impl Shared {
     }
 }
 
-/// Sum of word, position and type embeddings, layer-normed: `(ids, positions, types)` to `[T, H]`.
+/// Sum of word, position and type embeddings, layer-normed: ids, positions, types to `[T, H]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Embeddings {
     shared: Shared,
 }
 
-/// Encoder layer `index`: `([T, H], starts)` to `[T, H]`, or to `[S, H]` for the last, of which only the first row of each
-/// sequence is needed.
+/// Encoder layer `index`: `[T, H]` to `[T, H]`, or to `[S, H]` for the last, of which only the first row of each sequence is
+/// needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct EncoderLayer {
     shared: Shared,
@@ -71,33 +72,45 @@ struct Head {
     index: usize,
 }
 
-/// Working memory of a worker. tract hands it to operators as a shared resource of the turn; a worker is one thread, so it
-/// is never borrowed twice.
-struct Working(RefCell<Scratch>);
+/// What a run reads and writes: the batch, the activations, the logits. It grows to the largest batch and is then reused.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    pub(crate) batch: Batch,
+    /// `[T, H]`, `[S, H]`, `[S, H]`.
+    hidden: Vec<f32>,
+    first: Vec<f32>,
+    pooled: Vec<f32>,
+    /// A head's layers: input and output.
+    head: [Vec<f32>; 2],
+    /// `[S, labels]`.
+    pub(crate) logits: Vec<f32>,
+    pub(crate) scratch: Scratch,
+}
 
-/// Runs `work` with the worker's scratch memory.
-fn with_scratch(
+/// The memory of a session's workers, of which one runs at a time.
+pub(crate) type Working = Arc<Mutex<Memory>>;
+
+/// Runs `work` with the worker's memory and hands on the tensor that orders the operators.
+fn with_memory(
     ctx: &EvalContext<'_>,
-    work: impl FnOnce(&mut Scratch) -> Result<(), attar_kernels::Error>,
-) -> TractResult<()> {
-    let working = ctx.shared.and_then(|shared| shared.get::<Working>()).context("no scratch memory in this turn")?;
-    let mut scratch = working.0.try_borrow_mut().context("scratch memory is in use")?;
-    Ok(work(&mut scratch)?)
+    inputs: TVec<TValue>,
+    work: impl FnOnce(&mut Memory) -> Result<(), attar_kernels::Error>,
+) -> TractResult<TVec<TValue>> {
+    let working = ctx.shared.and_then(|shared| shared.get::<Working>()).context("no working memory in this turn")?;
+    // A run that panicked left nothing that the next one reads.
+    let mut memory = working.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    work(&mut memory)?;
+    Ok(inputs)
 }
 
-fn slice<D: Datum>(tensor: &Tensor) -> TractResult<&[D]> {
-    tensor.try_as_plain_ram()?.as_slice::<D>()
+/// `length` values, of which those that were there before keep theirs.
+fn sized(values: &mut Vec<f32>, length: usize) -> &mut [f32] {
+    values.resize(length, 0.0);
+    values
 }
 
-/// `[rows, width]` zeros that `fill` writes.
-fn filled(rows: usize, width: usize, fill: impl FnOnce(&mut [f32]) -> TractResult<()>) -> TractResult<TVec<TValue>> {
-    let mut tensor = Tensor::zero::<f32>(&[rows, width])?;
-    fill(tensor.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?)?;
-    Ok(tvec!(tensor.into()))
-}
-
-fn rows(fact: &TypedFact, width: usize) -> TVec<TypedFact> {
-    tvec!(f32::fact([fact.shape[0].clone(), width.to_dim()]))
+fn order() -> TypedFact {
+    u8::fact([0])
 }
 
 macro_rules! op {
@@ -115,97 +128,88 @@ op!(EncoderLayer);
 op!(Pooler);
 op!(Head);
 
+/// Every operator hands on what it was given.
+macro_rules! typed_op {
+    ($op:ident) => {
+        impl TypedOp for $op {
+            fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+                Ok(tvec!(order()))
+            }
+            as_op!();
+        }
+    };
+}
+typed_op!(Embeddings);
+typed_op!(EncoderLayer);
+typed_op!(Pooler);
+typed_op!(Head);
+
 impl EvalOp for Embeddings {
     not_out_of_plan!();
 
-    fn eval(&self, _ctx: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let (ids, positions, types) = args_3!(inputs);
+    fn eval(&self, ctx: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let Shared { network, kernel } = &self.shared;
-        filled(ids.len(), self.shared.hidden(), |out| {
-            Ok(kernel.embed(&network.parts().embeddings, slice(&ids)?, slice(&positions)?, slice(&types)?, out)?)
+        with_memory(ctx, inputs, |memory| {
+            let Batch { ids, positions, types, .. } = &memory.batch;
+            let hidden = sized(&mut memory.hidden, ids.len() * self.shared.hidden());
+            kernel.embed(&network.parts().embeddings, ids, positions, types, hidden)
         })
     }
-}
-
-impl TypedOp for Embeddings {
-    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(rows(inputs[0], self.shared.hidden()))
-    }
-    as_op!();
 }
 
 impl EvalOp for EncoderLayer {
     not_out_of_plan!();
 
     fn eval(&self, ctx: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let (hidden, starts) = args_2!(inputs);
         let layer = &self.shared.network.parts().layers[self.index];
-        let starts = slice::<u32>(&starts)?;
         let kernel = self.shared.kernel;
-        if self.last {
-            let hidden = slice::<f32>(&hidden)?;
-            return filled(starts.len() - 1, self.shared.hidden(), |out| {
-                with_scratch(ctx, |scratch| kernel.encoder_layer_cls(layer, hidden, starts, out, scratch))
-            });
-        }
-        // The plan has let go of its own reference, so this is the same memory: the layer works in place.
-        let mut hidden = hidden.into_tensor();
-        let mut plain = hidden.try_as_plain_ram_mut()?;
-        let rows = plain.as_slice_mut::<f32>()?;
-        with_scratch(ctx, |scratch| kernel.encoder_layer(layer, rows, starts, scratch))?;
-        Ok(tvec!(hidden.into()))
+        with_memory(ctx, inputs, |memory| {
+            let Memory { batch, hidden, first, scratch, .. } = memory;
+            if self.last {
+                let first = sized(first, (batch.starts.len() - 1) * self.shared.hidden());
+                return kernel.encoder_layer_cls(layer, hidden, &batch.starts, first, scratch);
+            }
+            kernel.encoder_layer(layer, hidden, &batch.starts, scratch)
+        })
     }
-}
-
-impl TypedOp for EncoderLayer {
-    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        let rows = if self.last { inputs[1].shape[0].clone() - 1 } else { inputs[0].shape[0].clone() };
-        Ok(tvec!(f32::fact([rows, self.shared.hidden().to_dim()])))
-    }
-    as_op!();
 }
 
 impl EvalOp for Pooler {
     not_out_of_plan!();
 
     fn eval(&self, ctx: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let rows = args_1!(inputs);
         let Shared { network, kernel } = &self.shared;
-        let (pooler, sequences, rows) = (&network.parts().pooler, rows.shape()[0], slice::<f32>(&rows)?);
-        filled(sequences, self.shared.hidden(), |out| {
-            with_scratch(ctx, |scratch| kernel.linear_tanh(pooler, rows, out, scratch))
+        with_memory(ctx, inputs, |memory| {
+            let Memory { first, pooled, scratch, .. } = memory;
+            kernel.linear_tanh(&network.parts().pooler, first, sized(pooled, first.len()), scratch)
         })
     }
-}
-
-impl TypedOp for Pooler {
-    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(rows(inputs[0], self.shared.hidden()))
-    }
-    as_op!();
 }
 
 impl EvalOp for Head {
     not_out_of_plan!();
 
-    fn eval(&self, _ctx: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let pooled = args_1!(inputs);
-        let sequences = pooled.shape()[0];
-        let pooled = slice::<f32>(&pooled)?;
+    fn eval(&self, ctx: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let copies = &self.shared.network.parts().heads[self.index];
-        let kernel = self.shared.kernel;
-        filled(sequences, self.labels(), |sum| {
+        let (kernel, labels) = (self.shared.kernel, self.labels());
+        with_memory(ctx, inputs, |memory| {
+            let Memory { pooled, head: [rows, out], logits, .. } = memory;
+            let sequences = pooled.len() / self.shared.hidden();
+            let sum = sized(logits, sequences * labels);
+            sum.fill(0.0);
             for copy in copies {
-                let mut rows = pooled.to_vec();
+                rows.clear();
+                rows.extend_from_slice(pooled);
                 for (i, dense) in copy.iter().enumerate() {
-                    let mut out = vec![0.0; sequences * dense.outputs()];
+                    let out = sized(out, sequences * dense.outputs());
                     match i + 1 == copy.len() {
-                        true => kernel.head(dense, &rows, &mut out)?,
-                        false => kernel.head_tanh(dense, &rows, &mut out)?,
+                        true => kernel.head(dense, rows, out)?,
+                        false => kernel.head_tanh(dense, rows, out)?,
                     }
-                    rows = out;
+                    rows.clear();
+                    rows.extend_from_slice(out);
                 }
-                sum.iter_mut().zip(&rows).for_each(|(sum, x)| *sum += x);
+                sum.iter_mut().zip(rows.iter()).for_each(|(sum, x)| *sum += x);
             }
             let copies = copies.len() as f32;
             sum.iter_mut().for_each(|x| *x /= copies);
@@ -220,19 +224,16 @@ impl Head {
     }
 }
 
-impl TypedOp for Head {
-    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(rows(inputs[0], self.labels()))
-    }
-    as_op!();
-}
-
 /// A graph that ends in one head, ready to run; shared by all workers.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan(Arc<TypedSimplePlan>);
 
-/// A plan with its working memory: what one thread runs.
-pub(crate) struct Worker(TypedSimpleState);
+/// A plan that runs on a session's working memory.
+pub(crate) struct Worker {
+    state: TypedSimpleState,
+    /// What orders the operators: made once.
+    order: TValue,
+}
 
 /// What a worker reads: S sequences of T tokens in all.
 #[derive(Debug, Default)]
@@ -249,17 +250,12 @@ impl Plan {
     pub(crate) fn new(shared: &Shared, head: usize) -> TractResult<Plan> {
         let layers = shared.network.parts().layers.len();
         let mut model = TypedModel::default();
-        let tokens = model.symbols.sym("T").to_dim();
-        let sequences = model.symbols.sym("S").to_dim();
-        let ids = model.add_source("ids", u32::fact([tokens.clone()]))?;
-        let positions = model.add_source("positions", u32::fact([tokens.clone()]))?;
-        let types = model.add_source("types", u8::fact([tokens]))?;
-        let starts = model.add_source("starts", u32::fact([sequences + 1]))?;
+        let begin = model.add_source("begin", order())?;
         let shared = || shared.clone();
-        let mut x = model.wire_node("embeddings", Embeddings { shared: shared() }, &[ids, positions, types])?[0];
+        let mut x = model.wire_node("embeddings", Embeddings { shared: shared() }, &[begin])?[0];
         for index in 0..layers {
             let layer = EncoderLayer { shared: shared(), index, last: index + 1 == layers };
-            x = model.wire_node(format!("layer.{index}"), layer, &[x, starts])?[0];
+            x = model.wire_node(format!("layer.{index}"), layer, &[x])?[0];
         }
         x = model.wire_node("pooler", Pooler { shared: shared() }, &[x])?[0];
         x = model.wire_node("head", Head { shared: shared(), index: head }, &[x])?[0];
@@ -267,24 +263,18 @@ impl Plan {
         Ok(Plan(Arc::new(TypedSimplePlan::build(model, &RunOptions::default())?)))
     }
 
-    /// A new worker with empty scratch memory.
-    pub(crate) fn worker(&self) -> TractResult<Worker> {
+    /// A worker on this memory.
+    pub(crate) fn worker(&self, working: &Working) -> TractResult<Worker> {
         let mut state = self.0.spawn()?;
-        state.turn_state.shared.insert(Working(RefCell::new(Scratch::new())));
-        Ok(Worker(state))
+        state.turn_state.shared.insert(working.clone());
+        Ok(Worker { state, order: Tensor::zero::<u8>(&[0])?.into_tvalue() })
     }
 }
 
 impl Worker {
-    /// The head's logits, `[S, labels]`.
-    pub(crate) fn run(&mut self, batch: &Batch) -> TractResult<Vec<f32>> {
-        let inputs = tvec!(
-            Tensor::from_shape(&[batch.ids.len()], &batch.ids)?.into(),
-            Tensor::from_shape(&[batch.ids.len()], &batch.positions)?.into(),
-            Tensor::from_shape(&[batch.ids.len()], &batch.types)?.into(),
-            Tensor::from_shape(&[batch.starts.len()], &batch.starts)?.into(),
-        );
-        let outputs = self.0.run(inputs)?;
-        Ok(slice::<f32>(&outputs[0])?.to_vec())
+    /// From the memory's batch to its logits.
+    pub(crate) fn run(&mut self) -> TractResult<()> {
+        self.state.run(tvec!(self.order.clone()))?;
+        Ok(())
     }
 }

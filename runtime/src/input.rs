@@ -33,6 +33,13 @@ pub(crate) struct Sequences {
 }
 
 impl Sequences {
+    /// Forgets everything, but keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.tokens.clear();
+        self.sequences.clear();
+        self.pairs.clear();
+    }
+
     /// Tokenises a text; its tokens are a range of `self.tokens`.
     pub(crate) fn text(
         &mut self,
@@ -52,6 +59,11 @@ impl Sequences {
     /// Adds a pair of texts that [`Sequences::text`] has returned.
     pub(crate) fn pair(&mut self, a: Range<usize>, b: Range<usize>, positions: usize) -> Result<()> {
         let first = self.sequences.len();
+        if a.len() + b.len() + SPECIAL_TOKENS <= positions {
+            self.sequences.push(Sequence { a, b });
+            self.pairs.push(first..first + 1);
+            return Ok(());
+        }
         let windows = windows(a.len(), b.len(), positions).map_err(|count| {
             let pair = self.pairs.len();
             Error::new(
@@ -71,21 +83,17 @@ impl Sequences {
         Ok(())
     }
 
-    /// Consecutive sequences in blocks of about `tokens` tokens, at least one sequence each.
-    pub(crate) fn blocks(&self, tokens: usize) -> Vec<Range<usize>> {
-        let mut blocks = Vec::new();
-        let (mut start, mut size) = (0, 0);
-        for (i, sequence) in self.sequences.iter().enumerate() {
-            if i > start && size + sequence.len() > tokens {
-                blocks.push(start..i);
-                (start, size) = (i, 0);
-            }
+    /// Consecutive sequences from `start` on that have about `tokens` tokens together, at least one.
+    pub(crate) fn block(&self, start: usize, tokens: usize) -> Range<usize> {
+        let (mut end, mut size) = (start, 0);
+        for sequence in &self.sequences[start..] {
             size += sequence.len();
+            if end > start && size > tokens {
+                break;
+            }
+            end += 1;
         }
-        if start < self.sequences.len() {
-            blocks.push(start..self.sequences.len());
-        }
-        blocks
+        start..end
     }
 
     /// Writes the sequences `block` into `batch`.

@@ -3,7 +3,7 @@
 use attar_bundle::Head;
 
 /// What a head says about a pair.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Score {
     /// The head's outputs, one per label, as they come.
@@ -30,13 +30,14 @@ impl Score {
     }
 }
 
-/// `softmax(logits / temperature)`, in f64, the largest subtracted first.
-pub(crate) fn probabilities(logits: &[f32], temperature: f32) -> Vec<f32> {
+/// `softmax(logits / temperature)` into `out`, in f64, the largest subtracted first.
+pub(crate) fn probabilities(logits: &[f32], temperature: f32, out: &mut Vec<f32>) {
     let scaled = |x: f32| f64::from(x) / f64::from(temperature);
     let largest = logits.iter().map(|&x| scaled(x)).fold(f64::NEG_INFINITY, f64::max);
-    let exponentials: Vec<f64> = logits.iter().map(|&x| (scaled(x) - largest).exp()).collect();
-    let sum: f64 = exponentials.iter().sum();
-    exponentials.iter().map(|e| (e / sum) as f32).collect()
+    let exponential = |x: f32| (scaled(x) - largest).exp();
+    let sum: f64 = logits.iter().map(|&x| exponential(x)).sum();
+    out.clear();
+    out.extend(logits.iter().map(|&x| (exponential(x) / sum) as f32));
 }
 
 /// Whether a label says "nothing to see in this window".

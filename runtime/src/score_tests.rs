@@ -1,6 +1,12 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 
+fn probabilities(logits: &[f32], temperature: f32) -> Vec<f32> {
+    let mut out = vec![f32::NAN; 5];
+    super::probabilities(logits, temperature, &mut out);
+    out
+}
+
 fn head(labels: &[&str]) -> Head {
     let labels = labels.iter().map(|l| l.to_string()).collect();
     Head { name: "h".into(), labels, copies: 1, layers: 1, temperature: 1.0 }
