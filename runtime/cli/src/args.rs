@@ -62,8 +62,10 @@ const BENCH_HELP: &str = "\
 Examples:
   attar bench
   attar bench --model student.attar --lengths 32,128 --batch 1,16 --threads 2 --json
+  attar bench --pairs dev.tsv --batch 64
 
-Each length is of real text cut to exactly that many tokens a pair, special tokens included. Before it is timed the
+Each length is of real text cut to exactly that many tokens a pair, special tokens included; of a file's pairs, tokens are
+those of the whole batch. Before it is timed the
 result is checked: finite, and the same twice. With --json one object: {\"model\", \"kernel\", \"threads\", \"cold_open_ms\",
 \"peak_rss_bytes\", \"results\": [{\"batch\", \"tokens\", \"median_ms\", \"p95_ms\", \"min_ms\", \"n\"}]}. cold_open_ms is the time from
 the start of this program to the first score, peak_rss_bytes the most memory it had (null where the system has no
@@ -195,6 +197,9 @@ pub(crate) struct BenchArgs {
     /// Pairs a call
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1", value_parser = at_least_one)]
     pub batch: Vec<usize>,
+    /// Time the first pairs of this file as they are, instead of lengths [columns as for attar score]
+    #[arg(long, value_name = "FILE", conflicts_with = "lengths")]
+    pub pairs: Option<PathBuf>,
     /// Threads; 0 for all processors
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub threads: usize,

@@ -1,6 +1,7 @@
 //! `attar bench`.
 
 use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
@@ -9,6 +10,7 @@ use serde::Serialize;
 
 use crate::Outcome;
 use crate::args::BenchArgs;
+use crate::pairs::PairReader;
 use crate::output::{printable, stdout, write_json};
 use crate::student::Student;
 use crate::texts::pair_of;
@@ -52,9 +54,13 @@ pub(crate) fn run(args: &BenchArgs, started: Instant) -> Result<Outcome> {
 
     let mut results = Vec::new();
     for &batch in &args.batch {
+        if let Some(path) = &args.pairs {
+            results.push(time(&mut session, &head, &pairs_of(path, batch)?, None, args.seconds)?);
+            continue;
+        }
         for &tokens in &args.lengths {
             let pairs = vec![pair_of(model, tokens)?; batch];
-            results.push(time(&mut session, &head, &pairs, tokens, args.seconds)?);
+            results.push(time(&mut session, &head, &pairs, Some(tokens), args.seconds)?);
         }
     }
     let report = Report {
@@ -86,24 +92,44 @@ fn head(model: &Model, wanted: Option<&str>) -> Result<String> {
         .ok_or_else(|| anyhow!("no head {:?}; the model has {}", wanted.unwrap_or("relevance"), names.join(", ")))
 }
 
-/// Checks a result, then times it.
-fn time(session: &mut Session, head: &str, pairs: &[(String, String)], tokens: usize, seconds: f64) -> Result<Row> {
+/// The file's first `count` pairs.
+fn pairs_of(path: &Path, count: usize) -> Result<Vec<(String, String)>> {
+    let mut reader = PairReader::open(path)?;
+    let mut pairs = Vec::new();
+    while pairs.len() < count {
+        let Some(pair) = reader.next_pair()? else {
+            bail!("{}: {} pairs, expected at least {count} (--batch)", path.display(), pairs.len());
+        };
+        pairs.push((pair.text_a, pair.text_b));
+    }
+    Ok(pairs)
+}
+
+/// Checks a result, then times it. `tokens` is what every pair should have.
+fn time(
+    session: &mut Session,
+    head: &str,
+    pairs: &[(String, String)],
+    tokens: Option<usize>,
+    seconds: f64,
+) -> Result<Row> {
     let expected = session.score(head, pairs)?;
     check(&expected, &session.score(head, pairs)?, tokens)?;
     let budget = Duration::from_secs_f64(seconds);
     let mut times = Vec::new();
     let begun = Instant::now();
     let mut last = Vec::new();
+    let all = expected.iter().map(|score| score.tokens).sum();
     while times.len() < MIN_CALLS || (begun.elapsed() < budget && times.len() < MAX_CALLS) {
         let start = Instant::now();
-        last = session.score(head, pairs)?;
+        session.score_into(head, pairs, &mut last)?;
         times.push(milliseconds(start.elapsed()));
     }
     check(&expected, &last, tokens)?;
     times.sort_by(f64::total_cmp);
     Ok(Row {
         batch: pairs.len(),
-        tokens,
+        tokens: tokens.unwrap_or(all),
         median_ms: round(quantile(&times, 0.5)),
         p95_ms: round(quantile(&times, 0.95)),
         min_ms: round(quantile(&times, 0.0)),
@@ -112,15 +138,17 @@ fn time(session: &mut Session, head: &str, pairs: &[(String, String)], tokens: u
 }
 
 /// A number that is fast and wrong is not worth timing.
-fn check(expected: &[Score], found: &[Score], tokens: usize) -> Result<()> {
-    if let Some(score) = expected.iter().find(|score| score.tokens != tokens || score.windows != 1) {
+fn check(expected: &[Score], found: &[Score], tokens: Option<usize>) -> Result<()> {
+    if let Some(tokens) = tokens
+        && let Some(score) = expected.iter().find(|score| score.tokens != tokens || score.windows != 1)
+    {
         bail!("the benchmark's pair has {} tokens in {} windows, expected {tokens} in 1", score.tokens, score.windows);
     }
     if expected.iter().flat_map(|score| &score.logits).any(|x| !x.is_finite()) {
-        bail!("the model gives logits that are no finite numbers at {tokens} tokens");
+        bail!("the model gives logits that are no finite numbers");
     }
     if expected != found {
-        bail!("the model gives different logits for the same {tokens} tokens");
+        bail!("the model gives different logits for the same tokens");
     }
     Ok(())
 }

@@ -26,6 +26,8 @@ static ALL: &[&Ops] = &[
     &crate::aarch64::dotprod::OPS,
     #[cfg(target_arch = "aarch64")]
     &crate::aarch64::i8mm::OPS,
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    &crate::wasm::OPS,
 ];
 
 /// An implementation of all operations that this CPU can run. Having one is the proof that it can.
@@ -74,7 +76,8 @@ impl Kernel {
         ALL.iter().map(|ops| ops.name)
     }
 
-    /// The name, as [`Kernel::by_name`] takes it: `scalar`, `avx2`, `avx-vnni`, `avx512-vnni`, `neon`, `neon-dotprod`, `neon-i8mm`.
+    /// The name, as [`Kernel::by_name`] takes it: `scalar`, `avx2`, `avx-vnni`, `avx512-vnni`, `neon`, `neon-dotprod`, `neon-i8mm`,
+    /// `wasm-simd128`.
     pub fn name(&self) -> &'static str {
         self.ops.name
     }

@@ -1,4 +1,4 @@
-//! int8, f16 and f32 encoder kernels for x86-64 and aarch64, each held against its scalar definition.
+//! int8, f16 and f32 encoder kernels for x86-64, aarch64 and WebAssembly, each held against its scalar definition.
 //!
 //! A [`Kernel`] is an instruction set that this CPU was found to have; it runs whole BERT encoder layers over ragged batches
 //! of concatenated sequences. Weights are borrowed in the packed order of the bundle, so they can lie in a memory map.
@@ -12,6 +12,7 @@
 //! | `neon` | `smull`, `smlal`, `sadalp` | NEON |
 //! | `neon-dotprod` | `sdot` | NEON |
 //! | `neon-i8mm` | `smmla` | NEON |
+//! | `wasm-simd128` | `i16x8.extmul_i8x16` | SIMD, where the build has it |
 //!
 //! Numbers: activations are quantised per token (max-abs / 127, ties to even), weights per output channel; sums of products are
 //! exact; everything in floats is the same sequence of IEEE-754 operations on every kernel of x86-64 and aarch64 (16 lanes,
@@ -52,6 +53,8 @@ mod team;
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
