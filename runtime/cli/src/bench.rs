@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use crate::Outcome;
 use crate::args::BenchArgs;
-use crate::pairs::PairReader;
 use crate::output::{printable, stdout, write_json};
+use crate::pairs::PairReader;
 use crate::student::Student;
 use crate::texts::pair_of;
 

@@ -178,7 +178,8 @@ typedef struct attar_session attar_session;
 
 typedef struct attar_session_options {
     size_t struct_size;
-    /* Threads that share the pairs of one call; 0 means 1. The results do not depend on it. At most 256. */
+    /* Threads that share the pairs of one call, or the work on a single pair of 32 tokens or more; 0 means 1, more than the machine
+     * has count as what it has. They sleep between calls. The results do not depend on it. At most 256. */
     uint32_t threads;
     /* 0: always. */
     uint32_t reserved;

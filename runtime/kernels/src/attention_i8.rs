@@ -105,8 +105,20 @@ impl<'a> BuffersI8<'a> {
 /// heads may be written and are not otherwise in use.
 #[inline(always)]
 pub(crate) unsafe fn attention<T: Int8Tile>(t: T, call: AttentionI8<'_>) {
-    let AttentionI8 { query, query_stride, queries, qkv, stride, tokens, hidden, heads, range, out, out_stride, buffers } =
-        call;
+    let AttentionI8 {
+        query,
+        query_stride,
+        queries,
+        qkv,
+        stride,
+        tokens,
+        hidden,
+        heads,
+        range,
+        out,
+        out_stride,
+        buffers,
+    } = call;
     assert!(range.end <= heads && hidden.is_multiple_of(heads) && tokens <= MAX_TOKENS);
     assert!(T::ROWS <= MAX_TILE_ROWS);
     let s = t.simd();
@@ -175,7 +187,19 @@ pub(crate) unsafe fn attention<T: Int8Tile>(t: T, call: AttentionI8<'_>) {
                 let to = context[panel * LANES..].as_mut_ptr();
                 // SAFETY: as above, with tp inputs and dp outputs; tp is a multiple of 16.
                 unsafe {
-                    dispatch(t, rows, panels, probabilities.as_ptr(), probability_bytes, w, LANES * tp, tp / 4, to, dp, w);
+                    dispatch(
+                        t,
+                        rows,
+                        panels,
+                        probabilities.as_ptr(),
+                        probability_bytes,
+                        w,
+                        LANES * tp,
+                        tp / 4,
+                        to,
+                        dp,
+                        w,
+                    );
                 }
                 panel += panels;
             }

@@ -166,7 +166,15 @@ impl<'a> Work<'a> {
             };
             let input = Rows { values, stride: size, rows: rows.len() };
             let out = (out, stride);
-            linear(self.kernel, &self.layer.qkv, input, &mut buffers.quantised, channels.clone(), out, Activation::None);
+            linear(
+                self.kernel,
+                &self.layer.qkv,
+                input,
+                &mut buffers.quantised,
+                channels.clone(),
+                out,
+                Activation::None,
+            );
         }
     }
 
@@ -441,7 +449,8 @@ pub(crate) fn linear_rows(
     check_length("out", out.len(), rows * outputs, "rows times outputs")?;
     let stride = padded_outputs(outputs);
     let at_once = rows.min(ROWS);
-    let (mut arena, _) = scratch.arena(|_| Arena::floats_size(at_once * stride) + Quantised::size(kernel, &[layer], at_once));
+    let (mut arena, _) =
+        scratch.arena(|_| Arena::floats_size(at_once * stride) + Quantised::size(kernel, &[layer], at_once));
     let padded = arena.floats(at_once * stride);
     let mut quantised = Quantised::take(&mut arena, kernel, &[layer], at_once);
     for (input, out) in input.chunks(ROWS * inputs).zip(out.chunks_mut(ROWS * outputs)) {

@@ -321,5 +321,6 @@ impl<'a> SharedRows<'a> {
     }
 }
 
-#[cfg(test)]
+// WebAssembly has neither threads nor a panic that can be caught.
+#[cfg(all(test, not(target_family = "wasm")))]
 mod tests;

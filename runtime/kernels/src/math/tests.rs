@@ -36,8 +36,12 @@ fn exp_is_accurate() {
 #[test]
 fn the_coarse_gelu_is_accurate_enough_for_8_bits() {
     let absolute = |_: f64, got: f64, exact: f64| (got - exact).abs();
-    let error = worst(|x| gelu_coarse(Scalar, x), reference::gelu, (-100.0, 100.0), absolute)
-        .max(worst(|x| gelu_coarse(Scalar, x), reference::gelu, (-6.0, 6.0), absolute));
+    let error = worst(|x| gelu_coarse(Scalar, x), reference::gelu, (-100.0, 100.0), absolute).max(worst(
+        |x| gelu_coarse(Scalar, x),
+        reference::gelu,
+        (-6.0, 6.0),
+        absolute,
+    ));
     println!("largest error {error:.1e}");
     assert!(error < 1e-3, "{error:e}");
 }

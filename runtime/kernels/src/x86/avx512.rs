@@ -134,10 +134,8 @@ impl Simd for Avx512 {
     fn store_i8x4(self, x: [__m512i; 4], to: &mut [u8; 4 * LANES]) {
         simd!({
             let byte = _mm512_set1_epi32(0xff);
-            let low = _mm512_or_si512(
-                _mm512_and_si512(x[0], byte),
-                _mm512_slli_epi32::<8>(_mm512_and_si512(x[1], byte)),
-            );
+            let low =
+                _mm512_or_si512(_mm512_and_si512(x[0], byte), _mm512_slli_epi32::<8>(_mm512_and_si512(x[1], byte)));
             let high = _mm512_or_si512(_mm512_and_si512(x[2], byte), _mm512_slli_epi32::<8>(x[3]));
             let all = _mm512_or_si512(low, _mm512_slli_epi32::<16>(high));
             _mm512_storeu_si512(to.as_mut_ptr().cast(), all);
