@@ -308,7 +308,9 @@ fn check_layers(kernel: Kernel) -> Result<(), String> {
                 kernel.encoder_layer_cls(&layer.view(), &input, &starts, &mut cls, &mut scratch).unwrap();
                 equal_bits(&format!("first rows of {what}"), &cls, &first_rows)?;
 
-                for threads in &mut teams {
+                // Fewer tokens than two tasks' are not shared out. Other weights take the same way through the threads.
+                let shared = kind == Weights::I8 && input.len() > 60 * hidden;
+                for threads in teams.iter_mut().filter(|_| shared) {
                     let mut together = input.clone();
                     kernel.encoder_layer(&layer.view(), &mut together, &starts, threads).unwrap();
                     equal_bits(&format!("{} threads, {what}", threads.threads()), &together, &got)?;
