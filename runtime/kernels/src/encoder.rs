@@ -9,7 +9,8 @@ use crate::layer::EncoderLayer;
 use crate::linear::{Linear, OUTPUT_ALIGN, padded_outputs};
 use crate::rows::AddNorm;
 use crate::scratch::{Arena, Scratch};
-use crate::team::{SharedRows, Team};
+use crate::shared_rows::SharedRows;
+use crate::team::Team;
 
 mod attend;
 mod linear;

@@ -48,7 +48,12 @@ mod ops;
 mod rows;
 mod scalar;
 mod scratch;
+mod shared_rows;
 mod simd;
+#[cfg(not(target_family = "wasm"))]
+mod team;
+#[cfg(target_family = "wasm")]
+#[path = "team/alone.rs"]
 mod team;
 
 #[cfg(target_arch = "aarch64")]
