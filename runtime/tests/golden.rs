@@ -13,7 +13,7 @@ use common::{Bert, pairs};
 /// Kernels may add in another order.
 const MAX_F32_CHANGE: f32 = 1e-4;
 /// How activations are rounded may change from version to version, within what int8 costs anyway: attention is computed in int8
-/// since, GELU has an error of 1e-4. Measured against the logits of the first version: 8.5e-3; against the equations in
+/// since, GELU is the coarse one. Measured against the logits of the first version: 8.5e-3; against the equations in
 /// f64, both versions differ by more (`score.rs`).
 const MAX_INT8_CHANGE: f32 = 0.02;
 
