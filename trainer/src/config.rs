@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use attar_nn::Layers;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{RowFilter, head_labels};
+use crate::data::{Columns, RowFilter, head_labels};
 use crate::error::{Error, Result};
 use crate::pairs::PairsConfig;
 use crate::scheme::Scheme;
@@ -271,6 +271,9 @@ pub struct SetConfig {
     /// Further words of the label column and the head's label that each means.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// What the file's columns are, where their names do not say it.
+    #[serde(default)]
+    pub columns: Option<Columns>,
     /// The teachers that label it.
     #[serde(default)]
     pub teachers: Vec<String>,
@@ -292,6 +295,9 @@ pub struct EvaluateConfig {
     /// Further words of the label column and the head's label that each means.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// What the file's columns are, where their names do not say it.
+    #[serde(default)]
+    pub columns: Option<Columns>,
 }
 
 fn default_seed() -> u64 {

@@ -1,16 +1,27 @@
-//! Files that are either whole or absent.
+//! What a path names, and files that are either whole or absent.
+
+mod archive;
 
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, BufWriter, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
-/// Opens a text file for reading, decompressing it when its name ends in `.zst`.
+/// Opens a text file for reading, decompressing it when its name ends in `.zst`. `ARCHIVE.zip/MEMBER` is a member of a
+/// zip archive.
 ///
 /// # Errors
-/// When the file is missing, unreadable, or not a Zstandard stream although named so.
+/// When the file is missing, unreadable, or not a Zstandard stream although named so; when an archive is damaged, has no
+/// such member, or unpacks to an implausible size.
 pub fn open(path: &Path) -> Result<Box<dyn Read>> {
+    if let Some((archive, member)) = archive::split(path) {
+        return Ok(Box::new(Cursor::new(archive::read(&archive, &member)?)));
+    }
+    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("zip")) && path.is_file() {
+        return Err(archive::needs_member(path));
+    }
     let file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
     if path.extension().is_some_and(|e| e == "zst") {
         let decoder = zstd::Decoder::new(file).map_err(|e| Error::io(path, "decompress", e))?;
@@ -27,16 +38,48 @@ pub fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::R
     if let Some(parent) = path.parent() {
         create_folder(parent)?;
     }
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
+    let temporary = temporary_name(path);
     let file = File::create(&temporary).map_err(|e| Error::io(&temporary, "create", e))?;
     let mut writer = BufWriter::new(file);
-    write(&mut writer)
+    let written = write(&mut writer)
         .and_then(|()| writer.flush())
         .and_then(|()| writer.get_ref().sync_all())
-        .map_err(|e| Error::io(&temporary, "write", e))?;
-    fs::rename(&temporary, path).map_err(|e| Error::io(path, "rename into place", e))
+        .map_err(|e| Error::io(&temporary, "write", e))
+        .and_then(|()| fs::rename(&temporary, path).map_err(|e| Error::io(path, "rename into place", e)));
+    if written.is_err() {
+        // What is left of it is of no use; that it cannot be removed either changes nothing.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// A name beside the file that no other writer uses, be it in this process, in another or on another machine.
+fn temporary_name(path: &Path) -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.as_nanos());
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{:x}-{time:x}-{}.tmp", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+    path.with_file_name(name)
+}
+
+/// The files that a path names: itself, or in the order of their names all that match it where it has `*`, `?` or `[` and
+/// no file is called that.
+///
+/// # Errors
+/// When the pattern is malformed or nothing matches it.
+pub fn expand(path: &Path) -> Result<Vec<PathBuf>> {
+    let text = path.to_string_lossy();
+    if !text.contains(['*', '?', '[']) || path.exists() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let bad = |what: String| Error::new(ErrorKind::Io, format!("{text}: {what}"));
+    let matches = glob::glob(&text).map_err(|e| bad(format!("not a pattern: {e}")))?;
+    let mut files: Vec<PathBuf> = matches.filter_map(|found| found.ok().filter(|p| p.is_file())).collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(bad("no file matches this pattern".to_owned()));
+    }
+    Ok(files)
 }
 
 /// Makes a folder and its parents.
@@ -63,3 +106,6 @@ pub fn resolve(root: &Path, path: &Path) -> PathBuf {
     }
     plain
 }
+
+#[cfg(test)]
+mod tests;

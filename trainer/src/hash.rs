@@ -7,6 +7,7 @@ use std::path::Path;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, Result};
+use crate::files;
 
 /// Collects labelled parts into one hash.
 #[derive(Default)]
@@ -39,21 +40,28 @@ impl Fingerprint {
     }
 }
 
-/// The hash of a file's bytes.
+/// The hash of a file's bytes; of the bytes of all files that a pattern matches, or of a member of a zip archive.
 ///
 /// # Errors
 /// When the file cannot be read.
 pub fn hash_file(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
     let mut hasher = Xxh3::new();
     let mut buffer = vec![0u8; 1 << 20];
-    loop {
-        let read = file.read(&mut buffer).map_err(|e| Error::io(path, "read", e))?;
-        if read == 0 {
-            return Ok(format!("{:016x}", hasher.digest()));
+    for path in files::expand(path)? {
+        let mut file: Box<dyn Read> = if path.is_file() {
+            Box::new(File::open(&path).map_err(|e| Error::io(&path, "open", e))?)
+        } else {
+            files::open(&path)?
+        };
+        loop {
+            let read = file.read(&mut buffer).map_err(|e| Error::io(&path, "read", e))?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(&buffer[..read]);
         }
-        hasher.update(&buffer[..read]);
     }
+    Ok(format!("{:016x}", hasher.digest()))
 }
 
 /// The hash of a model folder: its configuration, tokenizer, weights and heads.

@@ -25,6 +25,7 @@ pub mod run;
 pub mod scheme;
 pub mod sets;
 pub mod settings;
+mod table;
 #[cfg(test)]
 mod testing;
 pub mod train_loop;

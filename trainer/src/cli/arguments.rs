@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use attar_nn::Precision;
+use attar_trainer::label::ShardSet;
 use attar_trainer::scheme::Scheme;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -190,6 +191,9 @@ pub struct PairsArguments {
     /// Question-passage rows as TSV or JSONL; can be repeated
     #[arg(long, value_name = "FILE")]
     pub pairs: Vec<PathBuf>,
+    /// For --pairs without a header row: what the columns are, for example question,passage
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub columns: Option<Vec<String>>,
     /// How passages are cut
     #[arg(long, value_enum, default_value_t = CutArgument::Whole)]
     pub cut: CutArgument,
@@ -231,13 +235,25 @@ pub struct LabelArguments {
     /// The pairs to label
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
+    /// For a TSV without a header row: what its columns are, for example text_a,text_b
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub columns: Option<Vec<String>>,
     /// The head
     #[arg(long, default_value = "relevance")]
     pub head: String,
     /// Greatest number of tokens of a text or pair
     #[arg(long, default_value_t = 128)]
     pub max_len: usize,
-    /// Folder of the soft labels
+    /// The teacher's name in the run file that will use the labels; that of its folder if not given
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Compute these shards only, for example 3-7 or 0-2,5
+    #[arg(long, value_name = "SHARDS", conflicts_with = "worker")]
+    pub shards: Option<ShardSet>,
+    /// Compute every Nth shard from the Ith on, I from 0: one of N jobs that share the work
+    #[arg(long, value_name = "I/N", value_parser = worker)]
+    pub worker: Option<(usize, usize)>,
+    /// Folder of the soft labels; several jobs may fill the same one
     #[arg(long, short, value_name = "FOLDER")]
     pub output: PathBuf,
     /// Print what was made as JSON
@@ -278,5 +294,13 @@ fn assignment(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((head, path)) if !head.is_empty() && !path.is_empty() => Ok((head.to_owned(), PathBuf::from(path))),
         _ => Err(format!("{text:?}, expected HEAD=FILE, for example nli=mnli/train.tsv")),
+    }
+}
+
+fn worker(text: &str) -> Result<(usize, usize), String> {
+    let parsed = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    match parsed {
+        Some((worker, workers)) if worker < workers => Ok((worker, workers)),
+        _ => Err(format!("{text:?}, expected I/N with I from 0 to N - 1, for example 0/4")),
     }
 }

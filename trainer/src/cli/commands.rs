@@ -8,8 +8,8 @@ use attar_trainer::config::{
     EvaluateConfig, HeadConfig, LayerChoice, PoolerStart, RunConfig, SetConfig, StageConfig, StudentConfig,
     TeacherConfig, TeacherKind, ValidationConfig,
 };
-use attar_trainer::data::{RowFilter, head_labels, read_rows};
-use attar_trainer::label::{LabelStore, Teacher};
+use attar_trainer::data::{Columns, ReadOptions, RowFilter, head_labels, read};
+use attar_trainer::label::{LabelStore, ShardSet, Teacher};
 use attar_trainer::pairs::{Cut, PairSource, PairsConfig, SourceKind, build_from, write_pairs};
 use attar_trainer::progress::{Reporter, Stop};
 use attar_trainer::run::{FileScores, RunOptions, score_file};
@@ -117,7 +117,9 @@ pub fn pairs(a: &PairsArguments, common: &Common, stop: &Stop) -> Done {
         CutArgument::Sentences => Cut::Sentences,
         CutArgument::Chunks => Cut::Chunks,
     };
-    let source = |path: &PathBuf, kind| PairSource { path: path.clone(), kind, cut, limit: None };
+    let columns = a.columns.clone().map(Columns::Listed);
+    let source =
+        |path: &PathBuf, kind| PairSource { path: path.clone(), kind, cut, columns: columns.clone(), limit: None };
     let sources: Vec<PairSource> = (a.squad.iter().map(|p| source(p, SourceKind::Squad)))
         .chain(a.pairs.iter().map(|p| source(p, SourceKind::Pairs)))
         .collect();
@@ -154,9 +156,11 @@ pub fn label(a: &LabelArguments, common: &Common, stop: &Stop) -> Done {
         KindArgument::SentenceEncoder => TeacherKind::SentenceEncoder,
         KindArgument::Classifier => TeacherKind::Classifier,
     };
-    let mut teacher = Teacher::load(&name_of(&a.teacher), kind, &a.teacher, a.max_len, &device)?;
+    let name = a.name.clone().unwrap_or_else(|| name_of(&a.teacher));
+    let mut teacher = Teacher::load(&name, kind, &a.teacher, a.max_len, &device)?;
     teacher.set_precision(common.precision.into());
-    let rows = read_rows(&a.data, None, &RowFilter::new())?;
+    let columns = a.columns.clone().map(Columns::Listed);
+    let rows = read(&a.data, ReadOptions { columns: columns.as_ref(), ..ReadOptions::default() })?.rows;
     let labels = match kind {
         TeacherKind::Classifier => attar_nn::Student::load(&a.teacher, &device)?.head(&a.head)?.labels.clone(),
         TeacherKind::SentenceEncoder => {
@@ -165,15 +169,45 @@ pub fn label(a: &LabelArguments, common: &Common, stop: &Stop) -> Done {
     };
     let key = teacher.key(&a.head, &labels, &rows)?;
     let store = LabelStore::open(&a.output, key)?;
-    let mut progress = Reporter::new(common.quiet).begin("label", "rows", rows.len() as u64, 0);
-    teacher.label(&store, &rows, &mut progress, stop)?;
+    let count = store.shards().len();
+    let shards = match (&a.shards, a.worker) {
+        (Some(shards), _) => shards.clone(),
+        (None, Some((worker, workers))) => ShardSet::of_worker(worker, workers, count),
+        (None, None) => ShardSet::all(count),
+    };
+    if let Some(last) = shards.last().filter(|&last| last >= count) {
+        return Err(Error::new(
+            ErrorKind::Config,
+            format!(
+                "--shards {shards}: {last} is beyond the last shard, {}; {} has {} rows",
+                count - 1,
+                a.data.display(),
+                rows.len()
+            ),
+        )
+        .into());
+    }
+    let work =
+        store.shards().iter().enumerate().filter(|(n, _)| shards.contains(*n)).map(|(_, r)| r.len() as u64).sum();
+    let mut progress = Reporter::new(common.quiet).begin("label", "rows", work, 0);
+    teacher.label(&store, &rows, &shards, &mut progress, stop)?;
     progress.finish();
-    store.read()?;
+    let missing = store.missing();
+    if missing.is_empty() {
+        store.read()?;
+    }
     if a.json {
-        serde_json::to_writer_pretty(std::io::stdout(), store.key())?;
+        let mut json = serde_json::to_value(store.key())?;
+        json["shards"] = count.into();
+        json["missing"] = missing.iter().collect::<Vec<_>>().into();
+        serde_json::to_writer_pretty(std::io::stdout(), &json)?;
         writeln!(std::io::stdout())?;
-    } else {
+    } else if missing.is_empty() {
         Reporter::new(common.quiet).say(format!("{} rows in {}", rows.len(), a.output.display()));
+    } else {
+        let done = count - missing.len();
+        Reporter::new(common.quiet)
+            .say(format!("{done} of {count} shards in {}; missing: {missing}", a.output.display()));
     }
     Ok(())
 }
@@ -271,6 +305,7 @@ fn set_config(head: &str, path: &Path) -> SetConfig {
         limit: None,
         filter: RowFilter::new(),
         labels: BTreeMap::new(),
+        columns: None,
         teachers: Vec::new(),
     }
 }
@@ -282,6 +317,7 @@ fn evaluate_config(head: &str, path: &Path) -> EvaluateConfig {
         path: path.to_owned(),
         filter: RowFilter::new(),
         labels: BTreeMap::new(),
+        columns: None,
     }
 }
 

@@ -1,13 +1,18 @@
 //! Rows of text, their labels, tokens and batches.
 
 mod batches;
+mod columns;
+mod jsonl;
 mod labels;
+mod parquet;
 mod read;
 mod split;
 mod tokens;
+mod tsv;
 
 pub use batches::{Batch, BatchPlan, PlanSettings};
+pub use columns::Columns;
 pub use labels::{LabelMap, head_labels, relevance_question_first};
-pub use read::{Row, RowFilter, read_rows};
+pub use read::{ReadOptions, ReadRows, Row, RowFilter, read, read_rows};
 pub use split::{deduplicate, limit, split_by_text};
 pub use tokens::{PairTokenizer, Tokens, Truncation};

@@ -1,18 +1,19 @@
-//! Soft labels on disk: `labels.json` and `shard-NNNNN.safetensors`.
+//! A folder of soft labels: shards, and nothing else.
 
-use std::collections::HashMap;
-use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::shard;
+use super::shards::ShardSet;
 use crate::data::Row;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::hash::Fingerprint;
 
-const FORMAT: u32 = 1;
+/// 1 was safetensors with a `labels.json`.
+const FORMAT: u32 = 2;
 
 /// Rows of a shard: what an interruption loses at most.
 pub const SHARD_ROWS: usize = 2048;
@@ -65,14 +66,6 @@ impl StoreKey {
             values,
         }
     }
-
-    /// Numbers of a row.
-    pub fn columns(&self) -> usize {
-        match self.values {
-            Values::Cosine => 1,
-            Values::Logits => self.labels.len(),
-        }
-    }
 }
 
 /// The hash of the rows' texts, in order.
@@ -85,6 +78,9 @@ pub fn dataset_hash(rows: &[Row]) -> String {
 }
 
 /// A folder of soft labels.
+///
+/// Several processes, on one machine or on many, may fill the same folder, or folders whose files are then put into one:
+/// every shard is written under a temporary name and renamed, and holds what it belongs to.
 pub struct LabelStore {
     folder: PathBuf,
     key: StoreKey,
@@ -94,31 +90,34 @@ impl LabelStore {
     /// Opens the folder, or begins it when it holds no labels.
     ///
     /// # Errors
-    /// [`ErrorKind::Mismatch`] when it holds labels of another key: it says which part differs.
+    /// [`ErrorKind::Mismatch`] when it holds a shard of another key: it says which part differs. A data error for a damaged
+    /// shard, or labels of an earlier version, which are not read: they have to be computed again.
     pub fn open(folder: &Path, key: StoreKey) -> Result<Self> {
-        let path = folder.join("labels.json");
-        if path.exists() {
-            let found = read_key(&path)?;
-            if let Some((part, found, expected)) = difference(&found, &key) {
-                return Err(Error::mismatch(format!(
-                    "{}: {part} {found}, expected {expected}; these soft labels belong to something else: choose \
-                     another folder, or remove this one",
-                    path.display()
-                )));
-            }
-        } else {
-            let json = serde_json::to_vec_pretty(&key).map_err(|e| Error::model("labels.json", e))?;
-            files::write_whole(&path, |w| w.write_all(&json))?;
+        if folder.join("labels.json").exists() {
+            return Err(Error::new(
+                ErrorKind::Data,
+                format!(
+                    "{}: soft labels of an earlier version (labels.json, safetensors); remove the folder and label again",
+                    folder.display()
+                ),
+            ));
         }
-        Ok(Self { folder: folder.to_owned(), key })
+        files::create_folder(folder)?;
+        let store = Self { folder: folder.to_owned(), key };
+        for number in (0..store.shards().len()).filter(|&number| store.has(number)) {
+            store.check_shard(number)?;
+        }
+        Ok(store)
     }
 
-    /// The key that a folder has.
+    /// The key that the shards of a folder have.
     ///
     /// # Errors
-    /// When there is none, or it cannot be read.
+    /// When there is no shard, or its key cannot be read.
     pub fn key_of(folder: &Path) -> Result<StoreKey> {
-        read_key(&folder.join("labels.json"))
+        let pattern = folder.join("shard-*.parquet");
+        let first = files::expand(&pattern)?.into_iter().next().unwrap_or(pattern);
+        Ok(shard::key_of(&first)?.0)
     }
 
     /// What the labels belong to.
@@ -127,13 +126,19 @@ impl LabelStore {
     }
 
     /// The rows of each shard.
-    pub fn shards(&self) -> Vec<std::ops::Range<usize>> {
+    pub fn shards(&self) -> Vec<Range<usize>> {
         let step = self.key.shard_rows.max(1);
         (0..self.key.rows).step_by(step).map(|from| from..(from + step).min(self.key.rows)).collect()
     }
 
-    fn shard_path(&self, shard: usize) -> PathBuf {
-        self.folder.join(format!("shard-{shard:05}.safetensors"))
+    /// The shards that are not there.
+    pub fn missing(&self) -> ShardSet {
+        (0..self.shards().len()).filter(|&shard| !self.has(shard)).collect()
+    }
+
+    /// Where a shard is, or will be.
+    pub fn shard_path(&self, shard: usize) -> PathBuf {
+        self.folder.join(format!("shard-{shard:05}.parquet"))
     }
 
     /// Whether a shard is there.
@@ -141,64 +146,59 @@ impl LabelStore {
         self.shard_path(shard).exists()
     }
 
-    /// Writes a shard, `[rows of the shard][columns]`.
+    fn check_shard(&self, number: usize) -> Result<()> {
+        let path = self.shard_path(number);
+        let (found, in_file) = shard::key_of(&path)?;
+        if let Some((part, found, expected)) = difference(&found, &self.key) {
+            return Err(Error::mismatch(format!(
+                "{}: {part} {found}, expected {expected}; these soft labels belong to something else: choose another \
+                 folder, or remove this one",
+                path.display()
+            )));
+        }
+        if in_file != number {
+            return Err(Error::mismatch(format!(
+                "{}: holds shard {in_file}, expected {number}; give the file its own name back",
+                path.display()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Writes a shard: the answers for its rows, `[rows of the shard][columns]`.
     ///
     /// # Errors
     /// When the file cannot be written, or the numbers have another shape.
-    pub fn write(&self, shard: usize, values: &[Vec<f32>]) -> Result<()> {
-        let columns = self.key.columns();
-        let flat: Vec<f32> = values.iter().flatten().copied().collect();
-        let tensor = Tensor::from_vec(flat, (values.len(), columns), &Device::Cpu)?;
-        let path = self.shard_path(shard);
-        let temporary = path.with_extension("tmp");
-        let tensors = HashMap::from([("values".to_owned(), tensor)]);
-        candle_core::safetensors::save(&tensors, &temporary)
-            .map_err(|e| Error::model(format!("{}: cannot write", temporary.display()), e))?;
-        fs::rename(&temporary, &path).map_err(|e| Error::io(&path, "rename into place", e))
+    pub fn write(&self, shard: usize, rows: &[Row], values: &[Vec<f32>]) -> Result<()> {
+        let range = self.shards()[shard].clone();
+        shard::write(&self.shard_path(shard), &self.key, shard, range, rows, values)
     }
 
     /// All rows' numbers, `[row][column]`.
     ///
     /// # Errors
-    /// A data error that names the first shard that is missing, damaged, of another shape or not finite.
+    /// A data error that lists the missing shards, or names the first that is damaged, of another shape or not finite.
     pub fn read(&self) -> Result<Vec<Vec<f32>>> {
+        let missing = self.missing();
+        if !missing.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Data,
+                format!(
+                    "{}: {} of {} shards are missing: {missing}; copy them there, or compute them with `attar-train label \
+                     --shards {missing}`",
+                    self.folder.display(),
+                    missing.len(),
+                    self.shards().len()
+                ),
+            ));
+        }
         let mut all = Vec::with_capacity(self.key.rows);
-        for (shard, rows) in self.shards().into_iter().enumerate() {
-            let path = self.shard_path(shard);
-            let bad = |what: String| {
-                Error::new(
-                    ErrorKind::Data,
-                    format!("{}: {what}; remove the file and run `attar-train label` again", path.display()),
-                )
-            };
-            let mut tensors = candle_core::safetensors::load(&path, &Device::Cpu)
-                .map_err(|e| bad(format!("missing or damaged shard: {e}")))?;
-            let tensor = tensors.remove("values").ok_or_else(|| bad("no tensor \"values\"".to_owned()))?;
-            let values: Vec<Vec<f32>> =
-                tensor.to_vec2().map_err(|e| bad(format!("\"values\" is not a matrix of f32: {e}")))?;
-            let columns = values.first().map_or(0, Vec::len);
-            if values.len() != rows.len() || columns != self.key.columns() {
-                return Err(bad(format!(
-                    "{} rows of {columns}, expected {} rows of {}",
-                    values.len(),
-                    rows.len(),
-                    self.key.columns()
-                )));
-            }
-            if values.iter().flatten().any(|v| !v.is_finite()) {
-                return Err(bad("a value is not finite".to_owned()));
-            }
-            all.extend(values);
+        for (number, rows) in self.shards().into_iter().enumerate() {
+            self.check_shard(number)?;
+            all.extend(shard::read(&self.shard_path(number), &self.key, rows)?);
         }
         Ok(all)
     }
-}
-
-fn read_key(path: &Path) -> Result<StoreKey> {
-    let json = fs::read(path).map_err(|e| Error::io(path, "read", e))?;
-    serde_json::from_slice(&json).map_err(|e| {
-        Error::new(ErrorKind::Data, format!("{}: not a soft-label folder of this version: {e}", path.display()))
-    })
 }
 
 /// The first part in which two keys differ.

@@ -6,6 +6,7 @@ use std::path::Path;
 use attar_nn::{Encoder, Layers, Precision, Student};
 use candle_core::Device;
 
+use super::shards::ShardSet;
 use super::store::{LabelStore, StoreKey, Values};
 use crate::config::TeacherKind;
 use crate::data::{PairTokenizer, Row, Tokens, Truncation, relevance_question_first};
@@ -93,30 +94,38 @@ impl Teacher {
         Ok(StoreKey::new(&self.name, &self.hash, head, labels, values, rows))
     }
 
-    /// Computes the shards that a store lacks. `rows` are those that the store's key was made of.
+    /// Computes those of the given shards that a store lacks. `rows` are all rows that the store's key was made of.
+    ///
+    /// A shard is computed from its own rows alone, so that its bytes do not depend on who computes which others.
     ///
     /// # Errors
     /// An interruption, after a whole shard; or a model or I/O error.
-    pub fn label(&self, store: &LabelStore, rows: &[Row], progress: &mut Progress, stop: &Stop) -> Result<()> {
-        let mut cache = HashMap::new();
-        for (shard, range) in store.shards().into_iter().enumerate() {
+    pub fn label(
+        &self,
+        store: &LabelStore,
+        rows: &[Row],
+        shards: &ShardSet,
+        progress: &mut Progress,
+        stop: &Stop,
+    ) -> Result<()> {
+        let mut done = 0;
+        for (shard, range) in store.shards().into_iter().enumerate().filter(|(shard, _)| shards.contains(*shard)) {
+            done += range.len() as u64;
             if store.has(shard) {
                 continue;
             }
             stop.check()?;
-            let part = &rows[range.clone()];
+            let part = &rows[range];
             let values = match &self.model {
-                Model::Sentences(encoder) => {
-                    self.cosines(encoder, part, &mut cache)?.into_iter().map(|c| vec![c]).collect()
-                }
+                Model::Sentences(encoder) => self.cosines(encoder, part)?.into_iter().map(|c| vec![c]).collect(),
                 Model::Classifier(model) => {
                     let truncation = truncation_for(&store.key().head);
                     let tokens = self.tokenizer.rows(part, truncation)?;
                     evaluate::logits(model, &store.key().head, &tokens, &self.device, |_| Ok(()))?
                 }
             };
-            store.write(shard, &values)?;
-            progress.update(range.end as u64, String::new);
+            store.write(shard, part, &values)?;
+            progress.update(done, String::new);
         }
         Ok(())
     }
@@ -127,7 +136,7 @@ impl Teacher {
     /// A configuration error when the teacher is no sentence encoder; a model error.
     pub fn score(&self, rows: &[Row]) -> Result<Vec<f32>> {
         match &self.model {
-            Model::Sentences(encoder) => self.cosines(encoder, rows, &mut HashMap::new()),
+            Model::Sentences(encoder) => self.cosines(encoder, rows),
             Model::Classifier(_) => Err(Error::config(format!(
                 "teacher {:?} is a classifier; only a sentence encoder has cosines",
                 self.name
@@ -135,13 +144,17 @@ impl Teacher {
         }
     }
 
-    /// Cosines; each text that `cache` lacks is encoded once, in batches of similar length.
-    fn cosines(&self, encoder: &Encoder, rows: &[Row], cache: &mut HashMap<u64, Box<[f32]>>) -> Result<Vec<f32>> {
+    /// Cosines; each text is encoded once, in batches of similar length.
+    ///
+    /// Texts are not remembered from one shard to the next: what a text is padded to changes the last bits of its
+    /// embedding, and a shard's would then depend on the shards before it.
+    fn cosines(&self, encoder: &Encoder, rows: &[Row]) -> Result<Vec<f32>> {
+        let mut cache: HashMap<u64, Box<[f32]>> = HashMap::new();
         let mut missing: Vec<(u64, Tokens)> = Vec::new();
         let mut seen = std::collections::HashSet::new();
         for text in rows.iter().flat_map(|row| [&row.text_a, &row.text_b]) {
             let key = hash_text(text);
-            if !cache.contains_key(&key) && seen.insert(key) {
+            if seen.insert(key) {
                 missing.push((key, self.tokenizer.single(text)?));
             }
         }

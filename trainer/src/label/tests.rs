@@ -31,31 +31,118 @@ fn teacher(folder: &Path, kind: TeacherKind) -> Teacher {
 }
 
 fn label(teacher: &Teacher, store: &LabelStore, rows: &[Row], stop: &Stop) -> crate::Result<()> {
-    teacher.label(store, rows, &mut Reporter::new(true).begin("t", "rows", 1, 0), stop)
+    let shards = ShardSet::all(store.shards().len());
+    teacher.label(store, rows, &shards, &mut Reporter::new(true).begin("t", "rows", 1, 0), stop)
 }
 
 #[test]
-fn labels_are_computed_once_and_a_lost_shard_again() {
+fn labels_are_computed_once_and_a_lost_shard_again_to_the_byte() {
     let folder = tempfile::tempdir().unwrap();
     write_encoder(folder.path(), 1, &[]);
     let rows = rows(store::SHARD_ROWS + 10);
     let teacher = teacher(folder.path(), TeacherKind::SentenceEncoder);
     let key = teacher.key("relevance", &labels(), &rows).unwrap();
-    let store = LabelStore::open(&folder.path().join("labels"), key.clone()).unwrap();
-    assert!(store.read().unwrap_err().to_string().contains("missing or damaged shard"));
+    let at = folder.path().join("labels");
+    let store = LabelStore::open(&at, key.clone()).unwrap();
     label(&teacher, &store, &rows, &Stop::default()).unwrap();
     let first = store.read().unwrap();
     assert_eq!((first.len(), first[0].len(), store.shards().len()), (rows.len(), 1, 2));
     // A text is as near to itself as can be, whatever the weights.
     assert!((first[0][0] - 1.0).abs() < 1e-5 && first[1][0] < 0.9999, "{:?}", &first[..2]);
+    assert_eq!(LabelStore::key_of(&at).unwrap(), key);
 
-    let shard = folder.path().join("labels/shard-00001.safetensors");
+    let shard = store.shard_path(1);
+    let bytes = std::fs::read(&shard).unwrap();
     std::fs::remove_file(&shard).unwrap();
-    label(&teacher, &LabelStore::open(&folder.path().join("labels"), key).unwrap(), &rows, &Stop::default()).unwrap();
-    let again = store.read().unwrap();
-    assert!(first.iter().flatten().zip(again.iter().flatten()).all(|(a, b)| (a - b).abs() < 1e-5));
-    std::fs::write(&shard, b"short").unwrap();
-    assert!(store.read().unwrap_err().to_string().contains("shard-00001"));
+    label(&teacher, &LabelStore::open(&at, key.clone()).unwrap(), &rows, &Stop::default()).unwrap();
+    assert_eq!(std::fs::read(&shard).unwrap(), bytes);
+    assert_eq!(store.read().unwrap(), first);
+    let names: Vec<String> =
+        std::fs::read_dir(&at).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(names.len(), 2, "temporary files are left over: {names:?}");
+}
+
+#[test]
+fn an_incomplete_folder_lists_its_missing_shards_and_a_merge_needs_the_files_only() {
+    let folder = tempfile::tempdir().unwrap();
+    write_encoder(folder.path(), 1, &[]);
+    let rows = rows(4 * store::SHARD_ROWS);
+    let teacher = teacher(folder.path(), TeacherKind::SentenceEncoder);
+    let key = teacher.key("relevance", &labels(), &rows).unwrap();
+    let stores: Vec<LabelStore> =
+        ["a", "b"].iter().map(|n| LabelStore::open(&folder.path().join(n), key.clone()).unwrap()).collect();
+    for (worker, store) in stores.iter().enumerate() {
+        let shards = ShardSet::of_worker(worker, 2, 4);
+        teacher
+            .label(store, &rows, &shards, &mut Reporter::new(true).begin("t", "rows", 1, 0), &Stop::default())
+            .unwrap();
+    }
+    let message = stores[0].read().unwrap_err().to_string();
+    assert!(message.contains("2 of 4 shards are missing: 1,3;") && message.contains("--shards 1,3"), "{message}");
+    for shard in [1, 3] {
+        std::fs::copy(stores[1].shard_path(shard), stores[0].shard_path(shard)).unwrap();
+    }
+    assert_eq!(stores[0].read().unwrap().len(), rows.len());
+
+    std::fs::copy(stores[0].shard_path(2), stores[0].shard_path(3)).unwrap();
+    let message = stores[0].read().unwrap_err().to_string();
+    assert!(message.contains("shard-00003.parquet: holds shard 2, expected 3"), "{message}");
+}
+
+/// Where the first answer stands in a shard of [`rows`]: the cosine of a text with itself, which is 1 or next to it.
+fn store_value(bytes: &[u8]) -> usize {
+    let near_one = |w: &[u8]| (f32::from_le_bytes(w.try_into().unwrap()) - 1.0).abs() < 1e-5;
+    bytes.windows(4).position(near_one).unwrap()
+}
+
+#[test]
+fn a_damaged_shard_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    write_encoder(folder.path(), 1, &[]);
+    let rows = rows(9);
+    let teacher = teacher(folder.path(), TeacherKind::SentenceEncoder);
+    let key = teacher.key("relevance", &labels(), &rows).unwrap();
+    let store = LabelStore::open(&folder.path().join("labels"), key.clone()).unwrap();
+    label(&teacher, &store, &rows, &Stop::default()).unwrap();
+    let shard = store.shard_path(0);
+    let whole = std::fs::read(&shard).unwrap();
+    for cut in [0, 5, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(&shard, &whole[..cut]).unwrap();
+        let message = store.read().unwrap_err().to_string();
+        assert!(message.contains("shard-00000.parquet") && message.contains("remove the file"), "{message}");
+    }
+    assert!(LabelStore::open(&folder.path().join("labels"), key).is_err());
+    // The last bytes of the answers lie well before the footer.
+    let mut flipped = whole.clone();
+    let value = store_value(&whole);
+    flipped[value] ^= 1;
+    std::fs::write(&shard, &flipped).unwrap();
+    assert!(store.read().unwrap_err().to_string().contains("damaged shard"));
+    let values = vec![vec![f32::NAN]; 9];
+    assert!(store.write(0, &rows, &values).unwrap_err().to_string().contains("not finite"));
+    assert!(store.write(0, &rows[..8], &values[..8]).unwrap_err().to_string().contains("another shape"));
+}
+
+#[test]
+fn labels_of_an_earlier_version_say_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    write_encoder(folder.path(), 1, &[]);
+    let key = teacher(folder.path(), TeacherKind::SentenceEncoder).key("relevance", &labels(), &rows(5)).unwrap();
+    std::fs::write(folder.path().join("labels.json"), "{}").unwrap();
+    let message = LabelStore::open(folder.path(), key).err().unwrap().to_string();
+    assert!(message.contains("earlier version") && message.contains("label again"), "{message}");
+}
+
+#[test]
+fn sets_of_shards_are_read_and_shown() {
+    let set: ShardSet = "5,0-2".parse().unwrap();
+    assert_eq!((set.to_string().as_str(), set.len(), set.last()), ("0-2,5", 4, Some(5)));
+    for bad in ["", "a", "3-1", "1-", "-1", "0-99999999999"] {
+        assert!(bad.parse::<ShardSet>().unwrap_err().contains("expected shard numbers"), "{bad}");
+    }
+    let workers: Vec<usize> = (0..3).flat_map(|w| ShardSet::of_worker(w, 3, 10).iter().collect::<Vec<_>>()).collect();
+    assert_eq!(workers.iter().collect::<std::collections::BTreeSet<_>>().len(), 10);
+    assert_eq!(workers.len(), 10);
 }
 
 #[test]
@@ -64,7 +151,8 @@ fn labels_of_something_else_are_refused() {
     write_encoder(folder.path(), 1, &[]);
     let teacher_a = teacher(folder.path(), TeacherKind::SentenceEncoder);
     let store = folder.path().join("labels");
-    LabelStore::open(&store, teacher_a.key("relevance", &labels(), &rows(5)).unwrap()).unwrap();
+    let begun = LabelStore::open(&store, teacher_a.key("relevance", &labels(), &rows(5)).unwrap()).unwrap();
+    label(&teacher_a, &begun, &rows(5), &Stop::default()).unwrap();
     let other_rows = teacher_a.key("relevance", &labels(), &rows(6)).unwrap();
     let error = LabelStore::open(&store, other_rows).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Mismatch);

@@ -173,7 +173,7 @@ pub fn build_from(
     }
     let mut collection = Collection::default();
     for source in &config.sources {
-        read_source(&mut collection, &resolve(&source.path), source.kind, source.cut, source.limit, &excluded)?;
+        read_source(&mut collection, &resolve(&source.path), source, &excluded)?;
     }
     build(collection, config.bm25, config.random, config.limit, seed, progress)
 }

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::Columns;
+
 pub use bm25::Bm25;
 pub use build::{BuiltPair, PairKind, build, build_from, write_pairs};
 pub use sentences::split_sentences;
@@ -44,6 +46,9 @@ pub struct PairSource {
     pub path: PathBuf,
     /// Its form.
     pub kind: SourceKind,
+    /// For `kind = "pairs"`: what its columns are, where their names do not say it.
+    #[serde(default)]
+    pub columns: Option<Columns>,
     /// How its passages are cut.
     #[serde(default)]
     pub cut: Cut,

@@ -8,8 +8,8 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::sentences::{chunks, split_sentences};
-use super::{Cut, SourceKind};
-use crate::data::{LabelMap, RowFilter, head_labels, read_rows};
+use super::{Cut, PairSource, SourceKind};
+use crate::data::{Columns, LabelMap, ReadOptions, head_labels, read};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::hash::hash_text;
@@ -87,23 +87,22 @@ struct Answer {
     text: String,
 }
 
-/// Adds the questions and passages of a file to a collection. Texts whose hashes are in `excluded` are left out. With
-/// `limit`, only that many questions are added (those with the smallest hashes), but all passages.
+/// Adds the questions and passages of a source, whose file is at `path`, to a collection. Texts whose hashes are in
+/// `excluded` are left out. With a limit, only that many questions are added (those with the smallest hashes), but all passages.
 ///
 /// # Errors
 /// An unreadable file, or a line that is not of the source's form.
 pub fn read_source(
     collection: &mut Collection,
     path: &Path,
-    kind: SourceKind,
-    cut: Cut,
-    limit: Option<usize>,
+    source: &PairSource,
     excluded: &HashSet<u64>,
 ) -> Result<()> {
     let mut part = Collection::default();
-    match kind {
+    let (cut, limit) = (source.cut, source.limit);
+    match source.kind {
         SourceKind::Squad => squad(&mut part, path, cut)?,
-        SourceKind::Pairs => plain(&mut part, path, cut)?,
+        SourceKind::Pairs => plain(&mut part, path, cut, source.columns.as_ref())?,
     }
     let allowed = |text: &str| !excluded.contains(&hash_text(text));
     let mut questions: Vec<Question> = std::mem::take(&mut part.questions);
@@ -195,14 +194,11 @@ fn squad(collection: &mut Collection, path: &Path, cut: Cut) -> Result<()> {
     Ok(())
 }
 
-fn plain(collection: &mut Collection, path: &Path, cut: Cut) -> Result<()> {
+fn plain(collection: &mut Collection, path: &Path, cut: Cut, columns: Option<&Columns>) -> Result<()> {
     let names: Vec<String> = head_labels("relevance").unwrap_or_default().iter().map(|&l| l.to_owned()).collect();
     let labels = LabelMap::new("relevance", &names, &BTreeMap::new())?;
-    let rows = match read_rows(path, Some(&labels), &RowFilter::new()) {
-        Err(error) if error.to_string().contains("no column label") => read_rows(path, None, &RowFilter::new())?,
-        other => other?,
-    };
-    for row in rows {
+    let options = ReadOptions { labels: Some(&labels), label_optional: true, columns, ..ReadOptions::default() };
+    for row in read(path, options)?.rows {
         // Of a long answer the first piece says what it is about; the others cannot be judged alone.
         let Some(piece) = cut_text(&row.text_b, cut).into_iter().next() else { continue };
         let passage = collection.passage(&row.text_b[piece]);

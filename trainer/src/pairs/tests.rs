@@ -62,7 +62,7 @@ fn config(sources: Vec<PairSource>) -> PairsConfig {
 }
 
 fn squad(path: PathBuf, cut: Cut) -> PairSource {
-    PairSource { path, kind: SourceKind::Squad, cut, limit: None }
+    PairSource { path, kind: SourceKind::Squad, cut, columns: None, limit: None }
 }
 
 fn built(config: &PairsConfig) -> Vec<BuiltPair> {
@@ -103,7 +103,7 @@ fn pairs_are_the_same_every_time_and_read_back() {
 fn hard_negatives_of_unlabelled_pairs_are_left_to_the_teacher() {
     let folder = tempfile::tempdir().unwrap();
     let rows = "text_a\ttext_b\nwho sells fish\tThe market sells fish.\nwho sells bread\tThe baker sells bread.\n";
-    let source = |path| PairSource { path, kind: SourceKind::Pairs, cut: Cut::Whole, limit: None };
+    let source = |path| PairSource { path, kind: SourceKind::Pairs, cut: Cut::Whole, columns: None, limit: None };
     let mut config = config(vec![source(write(folder.path(), "p.tsv", rows))]);
     config.random = 0;
     let pairs = built(&config);

@@ -1,6 +1,7 @@
 //! A whole distillation: pairs, teachers, soft labels, stages, evaluation, report; every step done once.
 
 mod ledger;
+mod preflight;
 mod rows;
 mod scoring;
 mod stages;
@@ -89,6 +90,7 @@ pub fn run(config: &RunConfig, options: &RunOptions) -> Result<Vec<FileScores>> 
     write_json(&options.output.join("run.json"), &record)?;
 
     let runner = Runner { config, options, device, commit: record.commit };
+    runner.check_files()?;
     runner.build_pairs()?;
     runner.train_teachers()?;
     let students = (0..runner.student_count()).map(|number| runner.distil(number)).collect::<Result<Vec<_>>>()?;

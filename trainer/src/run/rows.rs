@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::Runner;
 use crate::config::{SetConfig, StageConfig};
-use crate::data::{self, LabelMap, PairTokenizer, Row, read_rows};
+use crate::data::{self, LabelMap, PairTokenizer, ReadOptions, Row};
 use crate::error::{Error, Result};
 use crate::hash::Fingerprint;
 use crate::label::dataset_hash;
@@ -46,7 +46,7 @@ pub(super) enum Answers {
 }
 
 impl Runner<'_> {
-    fn set_path(&self, set: &SetConfig) -> Result<PathBuf> {
+    pub(super) fn set_path(&self, set: &SetConfig) -> Result<PathBuf> {
         match (&set.path, &set.pairs) {
             (Some(path), _) => Ok(self.data(path)),
             (None, Some(name)) => Ok(self.pairs_path(name)),
@@ -57,7 +57,13 @@ impl Runner<'_> {
     fn read_set(&self, set: &SetConfig, labels: &[String], answers: Answers) -> Result<Vec<Row>> {
         let path = self.set_path(set)?;
         let map = LabelMap::new(&set.head, labels, &set.labels)?;
-        let mut rows = read_rows(&path, (answers != Answers::Soft).then_some(&map), &set.filter)?;
+        let options = ReadOptions {
+            labels: (answers != Answers::Soft).then_some(&map),
+            filter: Some(&set.filter),
+            columns: set.columns.as_ref(),
+            ..ReadOptions::default()
+        };
+        let mut rows = data::read(&path, options)?.rows;
         // A row that nobody answers teaches nothing.
         if set.teachers.is_empty() || answers == Answers::Gold {
             rows.retain(|row| row.label.is_some());

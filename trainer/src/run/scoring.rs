@@ -7,7 +7,7 @@ use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
 use super::{Runner, write_json};
-use crate::data::{LabelMap, PairTokenizer, Row, read_rows};
+use crate::data::{self, LabelMap, PairTokenizer, ReadOptions, Row, read_rows};
 use crate::error::{Error, Result};
 use crate::evaluate;
 use crate::metrics::{self, Ranking, Scores};
@@ -124,7 +124,13 @@ impl Runner<'_> {
         for file in &self.config.evaluate {
             let path = self.data(&file.path);
             let map = LabelMap::new(&file.head, &self.config.head(&file.head)?.labels()?, &file.labels)?;
-            let rows = read_rows(&path, Some(&map), &file.filter)?;
+            let options = ReadOptions {
+                labels: Some(&map),
+                filter: Some(&file.filter),
+                columns: file.columns.as_ref(),
+                ..ReadOptions::default()
+            };
+            let rows = data::read(&path, options)?.rows;
             let mut predictions = Vec::new();
             for (folder, student) in folders.iter().zip(&students) {
                 let tokenizer = PairTokenizer::from_folder(folder, self.config.student.max_len)?;

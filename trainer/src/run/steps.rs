@@ -9,7 +9,7 @@ use crate::config::{Calibration, SetConfig, TeacherConfig, TeacherKind};
 use crate::data::{LabelMap, Row, RowFilter, read_rows};
 use crate::error::{Error, Result};
 use crate::hash::{Fingerprint, hash_file};
-use crate::label::{LabelStore, Teacher, Values, fit_calibration};
+use crate::label::{LabelStore, ShardSet, Teacher, Values, fit_calibration};
 use crate::pairs::{self, PairsConfig};
 
 /// A teacher's answers for rows: logits of each row.
@@ -87,11 +87,11 @@ impl Runner<'_> {
         let folder = self.output("labels").join(&teacher.name).join(&key.dataset_hash).join(&set.head);
         let values = key.values;
         let store = LabelStore::open(&folder, key)?;
-        let missing = (0..store.shards().len()).any(|shard| !store.has(shard));
-        if missing {
+        let missing = store.missing();
+        if !missing.is_empty() {
             let mut progress =
                 self.options.reporter.begin(&format!("label {}", teacher.name), "rows", rows.len() as u64, 0);
-            loaded.label(&store, rows, &mut progress, &self.options.stop)?;
+            loaded.label(&store, rows, &ShardSet::all(store.shards().len()), &mut progress, &self.options.stop)?;
             progress.finish();
         }
         let answers = store.read()?;
