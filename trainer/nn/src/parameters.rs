@@ -176,10 +176,19 @@ pub(crate) struct Source<'a> {
     pub(crate) device: &'a Device,
 }
 
+/// What a layer norm's parameter is called in files as old as `bert-base-uncased`, which come from TensorFlow.
+fn first_name(name: &str) -> Option<String> {
+    let old = |end: &str, old: &str| name.strip_suffix(end).map(|start| format!("{start}{old}"));
+    old("LayerNorm.weight", "LayerNorm.gamma").or_else(|| old("LayerNorm.bias", "LayerNorm.beta"))
+}
+
 impl Source<'_> {
     fn find(&self, name: &str) -> Option<&Tensor> {
         let tensors = self.tensors?;
-        tensors.get(name).or_else(|| self.prefixes.iter().find_map(|p| tensors.get(&format!("{p}{name}"))))
+        let named = |name: &str| {
+            tensors.get(name).or_else(|| self.prefixes.iter().find_map(|p| tensors.get(&format!("{p}{name}"))))
+        };
+        named(name).or_else(|| named(&first_name(name)?))
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {

@@ -222,3 +222,18 @@ fn batches_that_do_not_fit_are_errors() {
     broken.lengths[0] = 7;
     assert_eq!(encoder.forward(&broken, Mode::Eval).unwrap_err().kind(), ErrorKind::Argument);
 }
+
+#[test]
+fn layer_norms_with_their_first_names_are_found() {
+    let original = Encoder::new(&bert(), 3, &Device::Cpu).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    write_folder(&original, folder.path(), "bert.", DType::F32);
+    let weights = folder.path().join("model.safetensors");
+    let tensors: std::collections::HashMap<String, Tensor> = candle_core::safetensors::load(&weights, &Device::Cpu).unwrap();
+    let old = |name: String| name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta");
+    let renamed = tensors.into_iter().map(|(name, tensor)| (old(name), tensor)).collect();
+    save_tensors(&renamed, &weights).unwrap();
+    let loaded = Encoder::load(folder.path(), &Layers::All, &Device::Cpu).unwrap();
+    let hidden = |e: &Encoder| e.forward(&batch(), Mode::Eval).unwrap().narrow(0, 0, 1).unwrap();
+    assert_close(&hidden(&loaded), &hidden(&original), 0.0);
+}
