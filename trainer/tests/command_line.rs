@@ -99,6 +99,86 @@ fn pairs_labels_and_distillation_work_command_by_command() {
 }
 
 #[test]
+fn labels_come_from_several_jobs_and_travel_in_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let made = attar_train(&["run", "examples/train-tiny.toml", "-o", &at("tiny"), "--quiet"]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let (teacher, pairs) = (at("tiny/student"), at("pairs.tsv"));
+    // Without a header row: two shards of 2048 rows and a rest.
+    let rows: String = (0..5000).map(|i| format!("the cat sat on mat {i}\tthe dog ran {}\n", i % 71)).collect();
+    std::fs::write(&pairs, rows).unwrap();
+    let label = |arguments: &[&str]| {
+        let base =
+            ["label", "--teacher", &teacher, "--kind", "classifier", "--head", "nli", "--data", &pairs, "--json"];
+        attar_train(&[&base, arguments].concat())
+    };
+    let json = |output: &Output| -> serde_json::Value {
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let columns = ["--columns", "text_a,text_b"];
+    let unstated = label(&["-o", &at("one")]);
+    assert!(text(&unstated.stderr).contains("pairs.tsv:1:") && text(&unstated.stderr).contains("no header row"));
+    let one = json(&label(&[&columns[..], &["-o", &at("one")]].concat()));
+    assert_eq!(
+        (one["rows"].as_u64(), one["shards"].as_u64(), one["missing"].to_string()),
+        (Some(5000), Some(3), "[]".into())
+    );
+
+    let first = json(&label(&[&columns[..], &["-o", &at("jobs"), "--worker", "0/2"]].concat()));
+    assert_eq!(first["missing"].to_string(), "[1]");
+    let second = label(&[&columns[..], &["-o", &at("jobs"), "--shards", "1", "--part-size", "20KiB"]].concat());
+    assert_eq!(json(&second)["missing"].to_string(), "[]");
+    assert!(label(&[&columns[..], &["-o", &at("jobs"), "--shards", "3"]].concat()).status.code() == Some(2));
+
+    let joined = attar_train(&["parts", "join", &at("jobs.parts/jobs.parts.toml"), "-o", &at("joined")]);
+    assert!(joined.status.success(), "{}", text(&joined.stderr));
+    for shard in 0..3 {
+        let read = |folder: &str| std::fs::read(at(&format!("{folder}/shard-{shard:05}.parquet"))).unwrap();
+        assert!(read("one") == read("jobs") && read("one") == read("joined/jobs"), "shard {shard}");
+    }
+    std::fs::write(at("jobs.parts/jobs.part-00000"), "short").unwrap();
+    let damaged = attar_train(&["parts", "join", &at("jobs.parts/jobs.parts.toml"), "-o", &at("joined")]);
+    assert_eq!(damaged.status.code(), Some(2));
+    assert!(text(&damaged.stderr).contains("jobs.part-00000: damaged part"), "{}", text(&damaged.stderr));
+}
+
+#[test]
+fn a_wrong_file_is_found_before_anything_is_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(at("dev.tsv"), "text_a\ttext_b\tlabel\na\tb\tneutral\na\tb\tperhaps\n").unwrap();
+    let tokenizer = "examples/tiny/tokenizer";
+    let toml = format!(
+        "name = \"t\"\n[student]\nencoder = {tokenizer:?}\nfresh = {{ layers = 1, hidden = 16, attention_heads = 2, \
+         intermediate = 32 }}\nheads = [{{ name = \"nli\" }}]\n[stage2]\nsets = [{{ head = \"nli\", path = \
+         \"examples/tiny/nli_train.tsv\" }}]\n[[evaluate]]\nname = \"dev\"\nhead = \"nli\"\npath = {:?}\n",
+        at("dev.tsv")
+    );
+    std::fs::write(at("t.toml"), toml).unwrap();
+    let run = attar_train(&["run", &at("t.toml"), "--data", ".", "--encoders", ".", "-o", &at("run")]);
+    let log = text(&run.stderr);
+    assert_eq!(run.status.code(), Some(2), "{log}");
+    assert!(log.contains("dev.tsv:3: label \"perhaps\", expected one of") && !log.contains("stage2"), "{log}");
+}
+
+#[test]
+fn fetching_says_what_it_knows_and_what_it_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = attar_train(&["fetch", "--list"]);
+    assert!(text(&list.stdout).contains("mnli\tdata\tnyu-mll/glue/mnli"), "{}", text(&list.stdout));
+    let data = folder.path().to_str().unwrap();
+    let offline = attar_train(&["fetch", "snli", "--endpoint", "http://127.0.0.1:9", "--data", data]);
+    let message = text(&offline.stderr);
+    assert_eq!(offline.status.code(), Some(2), "{message}");
+    assert!(
+        message.contains("stanfordnlp/snli") && message.contains("HF_ENDPOINT") && message.contains("by hand"),
+        "{message}"
+    );
+}
+
+#[test]
 fn what_is_wrong_ends_with_code_2_and_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.toml");

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use attar_nn::Precision;
+use attar_trainer::fetch::DEFAULT_ENDPOINT;
 use attar_trainer::label::ShardSet;
+use attar_trainer::parts::parse_size;
 use attar_trainer::scheme::Scheme;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -52,6 +54,10 @@ pub enum Command {
     Pairs(PairsArguments),
     /// Compute a teacher's soft labels for a file, once, on disk
     Label(LabelArguments),
+    /// Fetch data sets and encoders from the Hugging Face hub
+    Fetch(FetchArguments),
+    /// Cut files into parts with checksums, or put them together
+    Parts(PartsArguments),
     /// Score a student on labelled files
     Evaluate(EvaluateArguments),
     /// Write the report of a run
@@ -256,6 +262,9 @@ pub struct LabelArguments {
     /// Folder of the soft labels; several jobs may fill the same one
     #[arg(long, short, value_name = "FOLDER")]
     pub output: PathBuf,
+    /// Also cut the folder into parts of at most this size, for example 4MiB, in FOLDER.parts
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub part_size: Option<u64>,
     /// Print what was made as JSON
     #[arg(long)]
     pub json: bool,
@@ -267,6 +276,60 @@ pub enum KindArgument {
     SentenceEncoder,
     /// Logits of a head
     Classifier,
+}
+
+#[derive(Args, Debug)]
+pub struct FetchArguments {
+    /// Names as `fetch --list` shows them, an encoder's owner/name, or datasets/owner/name[/folder]; with @revision or without
+    #[arg(required_unless_present = "list", value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Show the names that are known
+    #[arg(long)]
+    pub list: bool,
+    /// Folder of data sets
+    #[arg(long, default_value = "artifacts/data", value_name = "FOLDER")]
+    pub data: PathBuf,
+    /// Folder of encoders
+    #[arg(long, default_value = "artifacts/pretrained", value_name = "FOLDER")]
+    pub encoders: PathBuf,
+    /// Address of the hub or of a mirror
+    #[arg(long, env = "HF_ENDPOINT", default_value = DEFAULT_ENDPOINT, value_name = "URL")]
+    pub endpoint: String,
+    /// Take the newest commit, also where fetched.toml has an older one
+    #[arg(long)]
+    pub update: bool,
+    /// Print what is there now as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct PartsArguments {
+    #[command(subcommand)]
+    pub command: PartsCommand,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum PartsCommand {
+    /// Cut a file or folder into NAME.part-00000, ... and NAME.parts.toml
+    Split {
+        /// The file or folder
+        path: PathBuf,
+        /// Greatest size of a part, for example 4000000 or 4MiB
+        #[arg(long, default_value = "4MiB", value_name = "BYTES", value_parser = parse_size)]
+        part_size: u64,
+        /// Folder of the parts
+        #[arg(long, short, value_name = "FOLDER")]
+        output: PathBuf,
+    },
+    /// Check the parts beside a manifest and put them together
+    Join {
+        /// NAME.parts.toml
+        manifest: PathBuf,
+        /// Folder to put NAME into
+        #[arg(long, short, value_name = "FOLDER")]
+        output: PathBuf,
+    },
 }
 
 #[derive(Args, Debug)]

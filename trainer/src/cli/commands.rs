@@ -9,17 +9,19 @@ use attar_trainer::config::{
     TeacherConfig, TeacherKind, ValidationConfig,
 };
 use attar_trainer::data::{Columns, ReadOptions, RowFilter, head_labels, read};
+use attar_trainer::fetch::{self as fetching, FetchOptions, Kind, PRESETS, Request};
 use attar_trainer::label::{LabelStore, ShardSet, Teacher};
 use attar_trainer::pairs::{Cut, PairSource, PairsConfig, SourceKind, build_from, write_pairs};
 use attar_trainer::progress::{Reporter, Stop};
 use attar_trainer::run::{FileScores, RunOptions, score_file};
 use attar_trainer::scheme::Scheme;
 use attar_trainer::settings::TrainSettings;
-use attar_trainer::{Error, ErrorKind, report as reports, run as runs};
+use attar_trainer::{Error, ErrorKind, parts as cut, report as reports, run as runs};
 
 use super::arguments::{
-    Common, CutArgument, DistillArguments, EvaluateArguments, KindArgument, LabelArguments, PairsArguments,
-    PoolerArgument, ReportArguments, RunArguments, TeacherArguments, Training,
+    Common, CutArgument, DistillArguments, EvaluateArguments, FetchArguments, KindArgument, LabelArguments,
+    PairsArguments, PartsArguments, PartsCommand, PoolerArgument, ReportArguments, RunArguments, TeacherArguments,
+    Training,
 };
 
 type Done = anyhow::Result<()>;
@@ -196,6 +198,11 @@ pub fn label(a: &LabelArguments, common: &Common, stop: &Stop) -> Done {
     if missing.is_empty() {
         store.read()?;
     }
+    if let Some(part_size) = a.part_size {
+        let mut parts = a.output.clone().into_os_string();
+        parts.push(".parts");
+        split_parts(&a.output, Path::new(&parts), part_size, common)?;
+    }
     if a.json {
         let mut json = serde_json::to_value(store.key())?;
         json["shards"] = count.into();
@@ -209,6 +216,56 @@ pub fn label(a: &LabelArguments, common: &Common, stop: &Stop) -> Done {
         Reporter::new(common.quiet)
             .say(format!("{done} of {count} shards in {}; missing: {missing}", a.output.display()));
     }
+    Ok(())
+}
+
+pub fn fetch(a: &FetchArguments, common: &Common) -> Done {
+    let mut out = std::io::stdout().lock();
+    if a.list {
+        for preset in PRESETS {
+            let place = if preset.kind == Kind::Data { "data" } else { "encoder" };
+            let folder = if preset.folder.is_empty() { String::new() } else { format!("/{}", preset.folder) };
+            writeln!(out, "{}\t{place}\t{}{folder}\t{}", preset.name, preset.repository, preset.about)?;
+        }
+        return Ok(());
+    }
+    let requests = a.names.iter().map(|name| name.parse()).collect::<Result<Vec<Request>, Error>>()?;
+    let options = FetchOptions {
+        endpoint: a.endpoint.clone(),
+        token: std::env::var("HF_TOKEN").ok().filter(|token| !token.is_empty()),
+        encoders: a.encoders.clone(),
+        data: a.data.clone(),
+        update: a.update,
+        reporter: Reporter::new(common.quiet),
+    };
+    let fetched = requests.iter().map(|r| fetching::fetch(r, &options)).collect::<Result<Vec<_>, Error>>()?;
+    if a.json {
+        serde_json::to_writer_pretty(&mut out, &fetched)?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+pub fn parts(a: &PartsArguments, common: &Common) -> Done {
+    match &a.command {
+        PartsCommand::Split { path, part_size, output } => split_parts(path, output, *part_size, common),
+        PartsCommand::Join { manifest, output } => {
+            let joined = cut::join(manifest, output)?;
+            let count = joined.files.len();
+            Reporter::new(common.quiet).say(format!("{count} files in {}, checksums right", output.display()));
+            Ok(())
+        }
+    }
+}
+
+fn split_parts(path: &Path, output: &Path, part_size: u64, common: &Common) -> Done {
+    let (manifest, written) = cut::split(path, output, part_size)?;
+    Reporter::new(common.quiet).say(format!(
+        "{} parts of {} files; {}",
+        written.parts.len(),
+        written.files.len(),
+        manifest.display()
+    ));
     Ok(())
 }
 

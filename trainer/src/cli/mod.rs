@@ -21,8 +21,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     attar_nn::set_threads(common.threads)?;
     let stop = Stop::default();
     let for_signal = stop.clone();
+    // A download goes on where it stopped, whenever that is.
+    let at_once = matches!(arguments.command, Command::Fetch(_) | Command::Parts(_));
     ctrlc::set_handler(move || {
-        if for_signal.requested() {
+        if at_once || for_signal.requested() {
             // The second time is meant: the last checkpoint stays.
             std::process::exit(130);
         }
@@ -43,6 +45,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Distill(a) => commands::distill(&a, common, options),
         Command::Teacher(a) => commands::teacher(&a, common, options),
         Command::Pairs(a) => commands::pairs(&a, common, &stop),
+        Command::Fetch(a) => commands::fetch(&a, common),
+        Command::Parts(a) => commands::parts(&a, common),
         Command::Label(a) => commands::label(&a, common, &stop),
         Command::Evaluate(a) => commands::evaluate(&a, common, &stop),
         Command::Report(a) => commands::report(&a),

@@ -148,6 +148,7 @@ fn bad_inputs_are_errors_that_name_them() {
     assert!(world.run("fine-tune", "", false).unwrap_err().to_string().contains("train.tsv:1: no rows"));
     std::fs::remove_file(&train).unwrap();
     assert_eq!(world.run("fine-tune", "", false).unwrap_err().kind(), ErrorKind::Io);
+    write_rows(&train, 48);
     std::fs::remove_dir_all(world.folder.path().join("tokenizer")).unwrap();
     assert!(world.run("fine-tune", "", false).unwrap_err().to_string().contains("tokenizer.json"));
 }
