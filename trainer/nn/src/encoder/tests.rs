@@ -229,8 +229,10 @@ fn layer_norms_with_their_first_names_are_found() {
     let folder = tempfile::tempdir().unwrap();
     write_folder(&original, folder.path(), "bert.", DType::F32);
     let weights = folder.path().join("model.safetensors");
-    let tensors: std::collections::HashMap<String, Tensor> = candle_core::safetensors::load(&weights, &Device::Cpu).unwrap();
-    let old = |name: String| name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta");
+    let tensors: std::collections::HashMap<String, Tensor> =
+        candle_core::safetensors::load(&weights, &Device::Cpu).unwrap();
+    let old =
+        |name: String| name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta");
     let renamed = tensors.into_iter().map(|(name, tensor)| (old(name), tensor)).collect();
     save_tensors(&renamed, &weights).unwrap();
     let loaded = Encoder::load(folder.path(), &Layers::All, &Device::Cpu).unwrap();
