@@ -65,7 +65,7 @@ pub(super) fn filter_of<'a>(collector: &Collector<'a>) -> &'a super::RowFilter {
 /// last and not every row has.
 fn lacks_annotators_only(header: &[&str], fields: usize, last: usize) -> bool {
     let annotator = |name: &&str| name.strip_prefix("label").is_some_and(|n| n.parse::<u8>().is_ok());
-    fields > last && fields < header.len() && header[fields..].iter().all(|name| annotator(name))
+    fields > last && fields < header.len() && header[fields..].iter().all(annotator)
 }
 
 /// What to do about a first line that names no known columns.

@@ -72,7 +72,7 @@ fn an_encoder_is_fetched_verified_placed_and_recorded() {
     let published: String = Sha256::digest(TOKENIZER).iter().map(|b| format!("{b:02x}")).collect();
     assert_eq!(changed.published_sha256.as_deref(), Some(published.as_str()));
     assert_eq!((fetched.commit.as_str(), fetched.revision.as_str()), (fake::COMMIT, "main"));
-    assert_eq!(Record::read(&options.encoders).unwrap().fetched, [fetched.clone()]);
+    assert_eq!(Record::read(&options.encoders).unwrap().fetched, std::slice::from_ref(&fetched));
     assert!(!options.encoders.join(".unfinished").exists(), "unfinished downloads are left over");
 
     // A second time nothing is asked; what is damaged is fetched again, and nothing else.

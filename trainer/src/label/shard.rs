@@ -104,14 +104,14 @@ pub(super) fn read(path: &Path, key: &StoreKey, range: Range<usize>) -> Result<V
         if let Some(row) = numbers.iter().zip(range.start + from..).find(|(n, row)| **n != Cell::Integer(*row as i64)) {
             return Err(bad(path, format!("{:?} in column \"row\", expected {}", row.0, row.1)));
         }
-        for column in LEADING.len()..found.len() {
+        for (column, name) in found.iter().enumerate().skip(LEADING.len()) {
             let cells = table.cells(group, column).map_err(|e| again(path, &e))?;
             for (row, cell) in cells.iter().enumerate() {
                 match cell {
                     Cell::Float(value) if value.is_finite() => values[from + row].push(*value as f32),
                     other => {
                         let place = range.start + from + row;
-                        return Err(bad(path, format!("{other:?} in column {:?}, row {place}", found[column])));
+                        return Err(bad(path, format!("{other:?} in column {name:?}, row {place}")));
                     }
                 }
             }
