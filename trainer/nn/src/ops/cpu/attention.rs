@@ -26,19 +26,16 @@ impl Bias {
         Ok(Self { values, table: bias.table.clone(), buckets: bias.buckets.clone() })
     }
 
-    /// Adds a head's score gradients, rows `stride` apart of which `n` elements count, to the table's gradient.
-    fn add_gradient(
+    /// Adds a head's score gradients, a row of keys for each query, to the table's gradient.
+    fn add_gradient<'d>(
         &self,
         table: &mut [f32],
-        head: usize,
-        heads: usize,
-        d: &[f32],
-        stride: usize,
+        [head, heads]: [usize; 2],
+        rows: impl Iterator<Item = &'d [f32]>,
         keys: usize,
-        n: usize,
     ) {
-        for (d, buckets) in d.chunks_exact(stride).zip(self.buckets.chunks_exact(keys)) {
-            for (d, bucket) in d[..n].iter().zip(buckets) {
+        for (row, buckets) in rows.zip(self.buckets.chunks_exact(keys)) {
+            for (d, bucket) in row.iter().zip(buckets) {
                 table[*bucket as usize * heads + head] += d;
             }
         }
@@ -251,7 +248,8 @@ impl Attention {
             }
             softmax_backward_rows(ds, p, stride, n);
             if let (Some(bias), false) = (&self.bias, out.table.is_empty()) {
-                bias.add_gradient(out.table, head, self.spec.heads, ds, stride, self.keys, n);
+                let rows = ds.chunks_exact(stride).map(|row| &row[..n]);
+                bias.add_gradient(out.table, [head, self.spec.heads], rows, self.keys);
             }
             let ds = Matrix::new(ds, live, n, stride);
             multiply(&mut out.dkv[at..], o.kv_stride, false, self.scale(), ds.t(), q);
