@@ -1,6 +1,6 @@
 //! What a bundle holds, for people and tools.
 
-use attar_bundle::{Architecture, Head, Weights};
+use attar_bundle::{Architecture, Head, Precision, Weights};
 use attar_kernels::Kernel;
 
 use crate::network::Network;
@@ -51,6 +51,8 @@ pub struct Info {
     pub architecture: Architecture,
     /// How weights are stored.
     pub weights: Weights,
+    /// Which of them are stored in another way.
+    pub precision: Precision,
     /// The heads.
     pub heads: Vec<HeadInfo>,
     /// JSON text of an object: teachers, data, licence, commit, as far as the bundle's maker told.
@@ -96,6 +98,7 @@ impl Info {
         Info {
             architecture: layout.architecture().clone(),
             weights: layout.weights(),
+            precision: layout.precision().clone(),
             heads: heads.to_vec(),
             provenance: layout.provenance().into(),
             quantization: layout.quantization().map(str::to_string),

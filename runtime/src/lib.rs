@@ -31,7 +31,7 @@ mod score;
 mod session;
 mod windows;
 
-pub use attar_bundle::{Architecture, Weights};
+pub use attar_bundle::{Architecture, Precision, Rows, Weights};
 pub use error::{Error, ErrorKind, Result};
 pub use info::{HeadInfo, Info, Part};
 pub use model::{KERNEL_VARIABLE, Model};

@@ -92,6 +92,7 @@ fn norm<'a>(view: &View<'a>, name: NormName) -> Result<Norm<'a>> {
 
 fn table(rows: EmbeddingRows<'_>) -> Table<'_> {
     match rows {
+        EmbeddingRows::Int4 { data, scales } => Table::I4 { values: data, scales },
         EmbeddingRows::Int8 { data, scales } => Table::I8 { values: data, scales },
         EmbeddingRows::F16(values) => Table::F16(values),
         EmbeddingRows::F32(values) => Table::F32(values),

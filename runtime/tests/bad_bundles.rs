@@ -107,10 +107,10 @@ fn another_version_says_so() {
     let bytes = Bert::random(2).bundle(Weights::Int8);
     let at = bytes.windows(20).position(|w| w.starts_with(b"\"attar.format\":\"1\"")).unwrap();
     let mut newer = bytes.clone();
-    newer[at + 16] = b'2';
+    newer[at + 16] = b'3';
     let error = Model::from_bytes(newer).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Version);
-    assert!(error.to_string().contains("format 2"), "{error}");
+    assert!(error.to_string().contains("format 3"), "{error}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub(crate) fn contents(weights: Weights) -> Contents {
             layer_norm_eps: 1e-12,
         },
         weights,
+        precision: crate::Precision::default(),
         heads: vec![
             Head {
                 name: "nli".into(),

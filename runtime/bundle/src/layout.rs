@@ -8,6 +8,7 @@ use crate::FORMAT_VERSION;
 use crate::error::{Result, fail};
 use crate::header::{self, Header, RawTensor};
 use crate::metadata::{self, Architecture, Head, TokenizerConfig, Weights};
+use crate::precision::{Precision, Storage};
 use crate::schema::{Element, LinearName, Sizes, visit_tensors};
 use crate::view::View;
 
@@ -31,7 +32,8 @@ pub struct TensorInfo {
 #[derive(Debug, Clone)]
 pub struct Layout {
     architecture: Architecture,
-    weights: Weights,
+    storage: Storage,
+    precision: Precision,
     heads: Vec<Head>,
     head_widths: Vec<Vec<usize>>,
     tokenizer: TokenizerConfig,
@@ -54,15 +56,16 @@ impl Layout {
     /// Any [`crate::ErrorKind`] but `Alignment`, `Usage` and `Io`; the text names the tensor or the metadata key.
     pub fn parse(bytes: &[u8]) -> Result<Layout> {
         let header = header::parse(bytes)?;
-        match header.metadata("attar.format") {
+        let version = match header.metadata("attar.format") {
             None => fail!(Metadata, "no \"attar.format\" in the metadata: a safetensors file, but not an attar bundle"),
-            Some(version) if version == FORMAT_VERSION.to_string() => {}
+            Some("1") => 1,
+            Some("2") => 2,
             Some(version) => fail!(
                 Version,
-                "bundle format {:.20}, this version reads format {FORMAT_VERSION}; re-run attar-quantize or update attar",
+                "bundle format {:.20}, this version reads formats 1 to {FORMAT_VERSION}; re-run attar-quantize or update attar",
                 version
             ),
-        }
+        };
         let text = |key: &str| match header.metadata(key) {
             Some(text) => Ok(text),
             None => fail!(Metadata, "no {key:?} in the metadata; re-run attar-quantize"),
@@ -70,6 +73,12 @@ impl Layout {
         let architecture: Architecture = metadata::parse_json("attar.architecture", text("attar.architecture")?)?;
         architecture.validate()?;
         let weights: Weights = metadata::parse_json("attar.weights", text("attar.weights")?)?;
+        // Format 1 has no exceptions, and ignores metadata that it does not know.
+        let precision: Precision = match version {
+            1 => Precision::default(),
+            _ => metadata::parse_json("attar.precision", text("attar.precision")?)?,
+        };
+        let storage = Storage::new(&architecture, weights, &precision)?;
         let heads: Vec<Head> = metadata::parse_json("attar.heads", text("attar.heads")?)?;
         metadata::validate_heads(&heads)?;
         let tokenizer: TokenizerConfig = metadata::parse_json("attar.tokenizer", text("attar.tokenizer")?)?;
@@ -83,7 +92,7 @@ impl Layout {
         let mut directory = Directory::new(&header);
         let sizes = directory.sizes(&heads)?;
         let mut schema = Vec::with_capacity(header.tensors.len());
-        visit_tensors(&architecture, weights, &heads, &sizes, &mut |name, element, shape| {
+        visit_tensors(&architecture, &storage, &heads, &sizes, &mut |name, element, shape| {
             let index = directory.take(name)?;
             let found = &header.tensors[index];
             if found.element != element || found.shape != shape {
@@ -106,7 +115,8 @@ impl Layout {
             .collect();
         let layout = Layout {
             architecture,
-            weights,
+            storage,
+            precision,
             heads,
             head_widths: sizes.head_widths,
             tokenizer,
@@ -128,7 +138,16 @@ impl Layout {
 
     /// How weights are stored.
     pub fn weights(&self) -> Weights {
-        self.weights
+        self.storage.weights
+    }
+
+    /// Which weights are stored in another way.
+    pub fn precision(&self) -> &Precision {
+        &self.precision
+    }
+
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.storage
     }
 
     /// The heads.
@@ -259,6 +278,20 @@ impl Layout {
             let tensor = &self.tensors[index as usize];
             let name = tensor.name.as_str();
             let scales = name.ends_with(".scales");
+            if scales && tensor.element == Element::F16 {
+                let (halves, _) = bytes[tensor.range.clone()].as_chunks::<2>();
+                // Scales of int4 groups may be negative.
+                let bad = |h: &[u8; 2]| u16::from_le_bytes(*h) & 0x7c00 == 0x7c00;
+                if halves.iter().fold(false, |any, h| any | bad(h)) {
+                    let at = halves.iter().position(bad).unwrap_or(0);
+                    fail!(
+                        Value,
+                        "tensor {name:?} holds {} at index {at}, expected a finite number",
+                        half::f16::from_le_bytes(halves[at])
+                    );
+                }
+                continue;
+            }
             let packed = name.ends_with(".weight") && !name.ends_with("norm.weight") && !name.starts_with("head.");
             if tensor.element != Element::F32 || packed || name == "embeddings.word" || name == "embeddings.position" {
                 continue;

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::fixture::{Aligned, bundle, contents, raw, with_header};
-use crate::{EmbeddingRows, ErrorKind, LinearWeights, NormName};
+use crate::{EmbeddingRows, ErrorKind, LinearWeights, NormName, Rows};
 
 fn kind(bytes: &[u8]) -> ErrorKind {
     let error = Layout::parse(bytes).unwrap_err();
@@ -82,6 +82,92 @@ fn views_are_the_tensors_of_that_name() {
     }
 }
 
+/// One linear of each layer and the pooler in f16, the word embeddings in int4: every view is the tensor of that name.
+#[test]
+fn exceptions_of_precision_have_their_own_tensors() {
+    for f16 in [&["layer.0.ffn_up", "layer.1.qkv"][..], &["layer.0.qkv", "layer.1.ffn_down", "pooler"], &[]] {
+        for word in [Rows::Int4, Rows::Int8, Rows::F16, Rows::F32] {
+            let mut contents = contents(Weights::Int8);
+            contents.precision.word_embeddings = Some(word);
+            contents.precision.f16_linears = f16.iter().map(|s| s.to_string()).collect();
+            let bytes = Aligned::new(&bundle(&contents));
+            let layout = Layout::parse(&bytes).unwrap();
+            layout.verify(&bytes).unwrap();
+            assert_eq!(layout.precision(), &contents.precision);
+            let view = layout.view(&bytes).unwrap();
+            let place = |name: &str| {
+                let tensor = layout.tensors().iter().find(|t| t.name == name).unwrap();
+                bytes[tensor.range.clone()].as_ptr()
+            };
+            for name in LinearName::all(layout.architecture()) {
+                let (linear, prefix) = (view.linear(name), name.prefix());
+                assert_eq!(LinearName::parse(&prefix, layout.architecture()), Some(name));
+                let weight: *const u8 = match linear.weights {
+                    LinearWeights::Int8 { weight, .. } => weight.as_ptr().cast(),
+                    LinearWeights::F16(weight) => weight.as_ptr().cast(),
+                    LinearWeights::F32(_) => unreachable!("no f32 in an int8 bundle"),
+                };
+                assert_eq!(f16.contains(&prefix.as_str()), matches!(linear.weights, LinearWeights::F16(_)));
+                assert_eq!(weight, place(&format!("{prefix}.weight")));
+                assert_eq!(linear.bias.as_ptr().cast(), place(&format!("{prefix}.bias")));
+            }
+            for name in [NormName::Embeddings, NormName::Attention(0), NormName::Output(0), NormName::Output(1)] {
+                assert_eq!(view.norm(name).weight.as_ptr().cast(), place(&format!("{}.weight", name.prefix())));
+            }
+            assert_eq!(view.embedding().token_type.as_ptr().cast(), place("embeddings.type"));
+            if let EmbeddingRows::Int4 { data, scales } = view.embedding().word {
+                assert_eq!((data.as_ptr(), data.len(), scales.len()), (place("embeddings.word"), 6 * 16, 6));
+                assert_eq!(scales.as_ptr().cast(), place("embeddings.word.scales"));
+            }
+            assert_eq!(view.head(1).copies[0][0].bias.as_ptr().cast(), place("head.relevance.0.0.bias"));
+        }
+    }
+}
+
+/// An older reader knows format 1 only and says so; a bundle without exceptions stays in format 1.
+#[test]
+fn only_exceptions_make_format_2() {
+    let uniform = bundle(&contents(Weights::Int8));
+    assert!(String::from_utf8_lossy(&uniform).contains(r#""attar.format":"1""#));
+    let mut mixed = contents(Weights::Int8);
+    mixed.precision.word_embeddings = Some(Rows::Int4);
+    assert!(String::from_utf8_lossy(&bundle(&mixed)).contains(r#""attar.format":"2""#));
+}
+
+#[test]
+fn exceptions_that_do_not_fit_are_rejected() {
+    for (weights, linears) in [
+        (Weights::F32, vec!["pooler"]),
+        (Weights::Int8, vec!["layer.2.qkv"]),
+        (Weights::Int8, vec!["layer.01.qkv"]),
+        (Weights::Int8, vec!["pooler", "layer.0.qkv"]),
+        (Weights::Int8, vec!["pooler", "pooler"]),
+    ] {
+        let mut contents = contents(weights);
+        contents.precision.f16_linears = linears.iter().map(|s| s.to_string()).collect();
+        assert_eq!(crate::Encoder::new(Vec::new(), &contents).unwrap_err().kind(), ErrorKind::Metadata);
+    }
+    let mut int4 = contents(Weights::Int8);
+    int4.precision.word_embeddings = Some(Rows::Int4);
+    let bytes = bundle(&int4);
+    let changed = with_header(&bytes, r#"{\"word_embeddings\":\"int4\"}"#, r#"{\"word_embeddings\":\"int3\"}"#);
+    assert_eq!(kind(&changed), ErrorKind::Metadata);
+    let changed = with_header(&bytes, r#"\"word_embeddings\":\"int4\""#, r#"\"word_embeddings\":\"int8\""#);
+    assert_eq!(kind(&changed), ErrorKind::Tensor);
+}
+
+#[test]
+fn an_int4_scale_that_is_no_number_is_rejected() {
+    let mut contents = contents(Weights::Int8);
+    contents.precision.word_embeddings = Some(Rows::Int4);
+    let mut bytes = bundle(&contents);
+    let at = float_after(&bytes, "embeddings.word.scales");
+    bytes[at + 2..at + 4].copy_from_slice(&half::f16::INFINITY.to_le_bytes());
+    let error = Layout::parse(&bytes).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Value);
+    assert!(error.to_string().contains("embeddings.word.scales\" holds inf at index 1"), "{error}");
+}
+
 #[test]
 fn too_short_for_a_header_length_is_rejected() {
     assert_eq!(kind(b"1234567"), ErrorKind::Size);
@@ -124,7 +210,7 @@ fn repeated_metadata_is_rejected() {
 
 #[test]
 fn other_version_is_rejected() {
-    assert_eq!(kind(&raw(r#"{"__metadata__":{"attar.format":"2"}}"#, &[])), ErrorKind::Version);
+    assert_eq!(kind(&raw(r#"{"__metadata__":{"attar.format":"3"}}"#, &[])), ErrorKind::Version);
 }
 
 #[test]

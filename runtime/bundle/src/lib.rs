@@ -28,6 +28,7 @@ mod header;
 mod layout;
 mod metadata;
 pub mod packing;
+mod precision;
 mod schema;
 mod view;
 mod writer;
@@ -36,12 +37,14 @@ pub use error::{Error, ErrorKind, Result};
 pub use file::AtomicFile;
 pub use layout::{Layout, TensorInfo};
 pub use metadata::{Architecture, Head, TokenizerConfig, Weights};
+pub use precision::{Precision, Rows};
 pub use schema::{Contents, Element, LinearName, NormName, TensorSpec};
 pub use view::{Embedding, EmbeddingRows, Head as HeadView, HeadLayer, Linear, LinearWeights, Norm, View, Vocabulary};
 pub use writer::Encoder;
 
-/// Version of the format that this crate reads and writes, `attar.format` in a bundle's metadata.
-pub const FORMAT_VERSION: u32 = 1;
+/// Newest version of the format, `attar.format` in a bundle's metadata. All versions from 1 on are read; the oldest one that
+/// can say what a bundle holds is written: 1, or 2 where [`Precision`] has exceptions.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Every tensor begins on a multiple of this many bytes, counted from the beginning of the file: a cache line, and an AVX-512
 /// register.

@@ -14,6 +14,11 @@ pub const I8_GROUP: usize = 4;
 /// Outputs in an f16 or f32 tile.
 pub const F_TILE: usize = 48;
 
+/// Columns of an int4 embedding row that share a scale; a group is stored in half as many bytes.
+pub const INT4_GROUP: usize = 32;
+/// What is added to a 4-bit integer of -8..=7 to store it in a nibble.
+pub const INT4_ZERO: i8 = 8;
+
 /// `n` rounded up to [`OUTPUT_PAD`].
 pub fn padded_outputs(n: usize) -> usize {
     n.next_multiple_of(OUTPUT_PAD)
@@ -92,6 +97,44 @@ pub fn channel_sums(weights: &[i8], n: usize, k: usize) -> Vec<i32> {
         *sum = 128 * row.iter().map(|&w| i32::from(w)).sum::<i32>();
     }
     sums
+}
+
+/// Packs rows of 4-bit integers (-8..=7), each of `width` columns, into `[rows, groups, 16]` with `groups` = `width` / 32
+/// rounded up. Byte i of a group holds column i in its low nibble and column i + 16 in its high one, each plus 8: two vectors
+/// of 16 lanes come out of 16 bytes without a shuffle. Padding columns are zero, stored as 8.
+///
+/// # Panics
+/// If `values` are not whole rows, or one is beyond -8..=7.
+pub fn pack_i4(values: &[i8], width: usize) -> Vec<u8> {
+    assert!(width > 0 && values.len().is_multiple_of(width), "{} values in rows of {width}", values.len());
+    let mut packed = Vec::with_capacity(values.len() / width * width.div_ceil(INT4_GROUP) * INT4_GROUP / 2);
+    for group in values.chunks_exact(width).flat_map(|row| row.chunks(INT4_GROUP)) {
+        let nibble = |i: usize| {
+            let q = group.get(i).copied().unwrap_or(0);
+            assert!((-8..=7).contains(&q), "{q} is no 4-bit integer");
+            (q + INT4_ZERO) as u8
+        };
+        packed.extend((0..INT4_GROUP / 2).map(|i| nibble(i) | nibble(i + INT4_GROUP / 2) << 4));
+    }
+    packed
+}
+
+/// The inverse of [`pack_i4`].
+///
+/// # Panics
+/// If `packed` are not whole rows.
+pub fn unpack_i4(packed: &[u8], width: usize) -> Vec<i8> {
+    let groups = width.div_ceil(INT4_GROUP);
+    assert!(packed.len().is_multiple_of((groups * INT4_GROUP / 2).max(1)), "{} bytes in rows of {width}", packed.len());
+    let mut values = Vec::with_capacity(2 * packed.len());
+    for row in packed.chunks_exact((groups * INT4_GROUP / 2).max(1)) {
+        for (g, group) in row.chunks_exact(INT4_GROUP / 2).enumerate() {
+            let columns = INT4_GROUP.min(width - g * INT4_GROUP);
+            let nibble = |i: usize| (group[i % 16] >> (4 * (i / 16)) & 15) as i8 - INT4_ZERO;
+            values.extend((0..columns).map(nibble));
+        }
+    }
+    values
 }
 
 #[cfg(test)]

@@ -29,7 +29,24 @@ fn channel_sums_are_128_times_the_row() {
     assert_eq!(channel_sums(&[1, 2, 3, -127, -127, -127], 2, 3)[..3], [128 * 6, -128 * 381, 0]);
 }
 
+#[test]
+fn int4_groups_hold_columns_i_and_i_plus_16_in_byte_i() {
+    let mut row = vec![0i8; 33];
+    (row[1], row[17], row[32]) = (7, -8, 3);
+    let packed = pack_i4(&row, 33);
+    assert_eq!(packed.len(), 32);
+    assert_eq!((packed[0], packed[1], packed[16], packed[17]), (0x88, 0x0f, 0x8b, 0x88));
+}
+
 proptest! {
+    #[test]
+    fn int4_packing_has_an_inverse(rows in 1usize..20, width in 1usize..150, seed: u64) {
+        let values: Vec<i8> = (0..rows * width).map(|i| (seed.wrapping_mul(i as u64 | 1) >> 60) as i8 - 8).collect();
+        let packed = pack_i4(&values, width);
+        prop_assert_eq!(packed.len(), rows * width.div_ceil(INT4_GROUP) * 16);
+        prop_assert_eq!(&unpack_i4(&packed, width), &values);
+    }
+
     #[test]
     fn int8_packing_has_an_inverse_and_pads_with_zero(n in 1usize..120, k in 1usize..150, seed: u64) {
         let weights: Vec<i8> = (0..n * k).map(|i| (seed.wrapping_mul(i as u64 | 1) >> 56) as i8).collect();

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use crate::error::Result;
 use crate::header::Shape;
 use crate::metadata::{Architecture, Head, TokenizerConfig, Weights};
-use crate::packing::{F_TILE, I8_GROUP, I8_TILE, padded_inputs, padded_outputs};
+use crate::packing::{F_TILE, I8_GROUP, I8_TILE, INT4_GROUP, padded_inputs, padded_outputs};
+use crate::precision::{Precision, Rows, Storage};
 
 /// Element types that occur in bundles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -85,6 +86,40 @@ impl LinearName {
         }
     }
 
+    /// All linears in file order.
+    pub fn all(a: &Architecture) -> impl Iterator<Item = LinearName> {
+        let layer =
+            |i| [LinearName::Qkv(i), LinearName::AttentionOutput(i), LinearName::FfnUp(i), LinearName::FfnDown(i)];
+        (0..a.layers).flat_map(layer).chain([LinearName::Pooler])
+    }
+
+    /// Its place among [`LinearName::all`].
+    pub(crate) fn ordinal(self, a: &Architecture) -> usize {
+        match self {
+            LinearName::Qkv(i) => 4 * i,
+            LinearName::AttentionOutput(i) => 4 * i + 1,
+            LinearName::FfnUp(i) => 4 * i + 2,
+            LinearName::FfnDown(i) => 4 * i + 3,
+            LinearName::Pooler => 4 * a.layers,
+        }
+    }
+
+    /// The linear whose [`LinearName::prefix`] this is, if the architecture has it.
+    pub fn parse(prefix: &str, a: &Architecture) -> Option<LinearName> {
+        if prefix == "pooler" {
+            return Some(LinearName::Pooler);
+        }
+        let (layer, part) = prefix.strip_prefix("layer.")?.split_once('.')?;
+        let i = layer.parse().ok().filter(|&i: &usize| i < a.layers && i.to_string() == layer)?;
+        match part {
+            "qkv" => Some(LinearName::Qkv(i)),
+            "attention_output" => Some(LinearName::AttentionOutput(i)),
+            "ffn_up" => Some(LinearName::FfnUp(i)),
+            "ffn_down" => Some(LinearName::FfnDown(i)),
+            _ => None,
+        }
+    }
+
     /// Outputs and inputs, without padding.
     pub fn shape(self, a: &Architecture) -> (usize, usize) {
         match self {
@@ -125,6 +160,8 @@ pub struct Contents {
     pub architecture: Architecture,
     /// How weights are stored.
     pub weights: Weights,
+    /// Which of them are stored in another way.
+    pub precision: Precision,
     /// The heads.
     pub heads: Vec<Head>,
     /// For every head the widths of its layers but the last (which is as wide as it has labels).
@@ -163,7 +200,7 @@ impl TensorSpec {
 /// them. Lazy, so that a header that claims thousands of heads fails at the first one that is missing.
 pub(crate) fn visit_tensors(
     a: &Architecture,
-    weights: Weights,
+    storage: &Storage,
     heads: &[Head],
     sizes: &Sizes,
     visit: &mut dyn FnMut(&str, Element, Shape) -> Result<()>,
@@ -178,11 +215,20 @@ pub(crate) fn visit_tensors(
     visit("tokenizer", ".bytes", Element::U8, &[sizes.vocabulary_bytes])?;
     visit("tokenizer", ".offsets", Element::U32, &[a.vocabulary + 1])?;
     visit("tokenizer", ".table", Element::U32, &[sizes.vocabulary_table])?;
-    let element = weight_element(weights);
-    for (prefix, rows) in [("embeddings.word", a.vocabulary), ("embeddings.position", a.positions)] {
-        visit(prefix, "", element, &[rows, a.hidden])?;
-        if weights == Weights::Int8 {
-            visit(prefix, ".scales", Element::F32, &[rows])?;
+    let tables =
+        [("embeddings.word", a.vocabulary, storage.word), ("embeddings.position", a.positions, storage.position)];
+    for (prefix, rows, kind) in tables {
+        let groups = a.hidden.div_ceil(INT4_GROUP);
+        match kind {
+            Rows::Int4 => {
+                visit(prefix, "", kind.element(), &[rows, groups, INT4_GROUP / 2])?;
+                visit(prefix, ".scales", Element::F16, &[rows, groups])?;
+            }
+            Rows::Int8 => {
+                visit(prefix, "", kind.element(), &[rows, a.hidden])?;
+                visit(prefix, ".scales", Element::F32, &[rows])?;
+            }
+            Rows::F16 | Rows::F32 => visit(prefix, "", kind.element(), &[rows, a.hidden])?,
         }
     }
     visit("embeddings.type", "", Element::F32, &[a.types, a.hidden])?;
@@ -196,7 +242,8 @@ pub(crate) fn visit_tensors(
     let linear = |linear: LinearName, visit: &mut Visit<'_>| {
         let prefix = linear.prefix();
         let (n, k) = linear.shape(a);
-        visit(&prefix, ".weight", element, packed_shape(weights, n, k).dims())?;
+        let weights = storage.linear(linear.ordinal(a));
+        visit(&prefix, ".weight", Rows::from(weights).element(), packed_shape(weights, n, k).dims())?;
         let n = padded_outputs(n);
         if weights == Weights::Int8 {
             visit(&prefix, ".scales", Element::F32, &[n])?;
@@ -242,14 +289,6 @@ pub(crate) struct Sizes {
 impl Sizes {
     fn width(&self, h: usize, layer: usize, head: &Head) -> usize {
         if layer + 1 == head.layers { head.labels.len() } else { self.head_widths[h].get(layer).copied().unwrap_or(0) }
-    }
-}
-
-pub(crate) fn weight_element(weights: Weights) -> Element {
-    match weights {
-        Weights::Int8 => Element::I8,
-        Weights::F16 => Element::F16,
-        Weights::F32 => Element::F32,
     }
 }
 

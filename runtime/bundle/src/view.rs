@@ -6,6 +6,7 @@ use half::f16;
 use crate::error::{Result, fail};
 use crate::layout::Layout;
 use crate::metadata::Weights;
+use crate::precision::Rows;
 use crate::schema::{Element, LinearName, NormName};
 
 /// A bundle's bytes as numbers. Nothing is copied.
@@ -58,6 +59,13 @@ pub struct Linear<'a> {
 /// Rows of an embedding.
 #[derive(Debug, Clone, Copy)]
 pub enum EmbeddingRows<'a> {
+    /// int4 in groups, as [`crate::packing::pack_i4`] has them.
+    Int4 {
+        /// `[rows, groups, 16]`.
+        data: &'a [u8],
+        /// `[rows, groups]`.
+        scales: &'a [f16],
+    },
     /// Symmetric int8 with a scale per row.
     Int8 {
         /// `[rows, H]`.
@@ -148,21 +156,32 @@ impl<'a> View<'a> {
     }
 
     fn norms_start(&self) -> usize {
-        WORD + 2 * (1 + self.quantised()) + 1
+        let storage = self.layout.storage();
+        WORD + storage.word.tensors() + storage.position.tensors() + 1
     }
 
+    /// Where a layer would begin if no linear were kept in f16: such a one has no scales and no sums.
     fn layer_start(&self, layer: usize) -> usize {
         self.norms_start() + 2 + layer * (4 * self.linear_len() + 4)
     }
 
-    fn rows(&self, index: usize) -> EmbeddingRows<'a> {
-        match self.layout.weights() {
-            Weights::Int8 => EmbeddingRows::Int8 {
+    /// How many tensors fewer there are before linear number `ordinal`.
+    fn missing(&self, ordinal: usize) -> usize {
+        2 * self.layout.storage().f16_before(ordinal)
+    }
+
+    fn rows(&self, index: usize, kind: Rows) -> EmbeddingRows<'a> {
+        match kind {
+            Rows::Int4 => EmbeddingRows::Int4 {
+                data: self.slice(index, Element::U8),
+                scales: self.slice(index + 1, Element::F16),
+            },
+            Rows::Int8 => EmbeddingRows::Int8 {
                 data: self.slice(index, Element::I8),
                 scales: self.slice(index + 1, Element::F32),
             },
-            Weights::F16 => EmbeddingRows::F16(self.slice(index, Element::F16)),
-            Weights::F32 => EmbeddingRows::F32(self.slice(index, Element::F32)),
+            Rows::F16 => EmbeddingRows::F16(self.slice(index, Element::F16)),
+            Rows::F32 => EmbeddingRows::F32(self.slice(index, Element::F32)),
         }
     }
 
@@ -177,11 +196,12 @@ impl<'a> View<'a> {
 
     /// The embeddings.
     pub fn embedding(&self) -> Embedding<'a> {
-        let step = 1 + self.quantised();
+        let storage = self.layout.storage();
+        let position = WORD + storage.word.tensors();
         Embedding {
-            word: self.rows(WORD),
-            position: self.rows(WORD + step),
-            token_type: self.slice(WORD + 2 * step, Element::F32),
+            word: self.rows(WORD, storage.word),
+            position: self.rows(position, storage.position),
+            token_type: self.slice(position + storage.position.tensors(), Element::F32),
             norm: self.norm(NormName::Embeddings),
         }
     }
@@ -193,8 +213,8 @@ impl<'a> View<'a> {
     pub fn norm(&self, name: NormName) -> Norm<'a> {
         let index = match name {
             NormName::Embeddings => self.norms_start(),
-            NormName::Attention(i) => self.layer(i) + 2 * self.linear_len(),
-            NormName::Output(i) => self.layer(i) + 4 * self.linear_len() + 2,
+            NormName::Attention(i) => self.layer(i) + 2 * self.linear_len() - self.missing(4 * i + 2),
+            NormName::Output(i) => self.layer(i) + 4 * self.linear_len() + 2 - self.missing(4 * i + 4),
         };
         Norm { weight: self.slice(index, Element::F32), bias: self.slice(index + 1, Element::F32) }
     }
@@ -218,8 +238,12 @@ impl<'a> View<'a> {
             LinearName::FfnDown(i) => self.layer(i) + 3 * step + 2,
             LinearName::Pooler => self.layer_start(architecture.layers),
         };
+        let ordinal = name.ordinal(architecture);
+        let index = index - self.missing(ordinal);
+        let kind = self.layout.storage().linear(ordinal);
+        let last = if kind == Weights::Int8 { index + 3 } else { index + 1 };
         let (outputs, inputs) = name.shape(architecture);
-        let weights = match self.layout.weights() {
+        let weights = match kind {
             Weights::Int8 => LinearWeights::Int8 {
                 weight: self.slice(index, Element::I8),
                 scales: self.slice(index + 1, Element::F32),
@@ -228,7 +252,7 @@ impl<'a> View<'a> {
             Weights::F16 => LinearWeights::F16(self.slice(index, Element::F16)),
             Weights::F32 => LinearWeights::F32(self.slice(index, Element::F32)),
         };
-        Linear { outputs, inputs, weights, bias: self.slice(index + step - 1, Element::F32) }
+        Linear { outputs, inputs, weights, bias: self.slice(last, Element::F32) }
     }
 
     /// Head number `head` of [`Layout::heads`].
@@ -238,7 +262,8 @@ impl<'a> View<'a> {
     pub fn head(&self, head: usize) -> Head<'a> {
         let heads = self.layout.heads();
         let before: usize = heads[..head].iter().map(|h| 2 * h.copies * h.layers).sum();
-        let mut index = self.layer_start(self.layout.architecture().layers) + self.linear_len() + before;
+        let layers = self.layout.architecture().layers;
+        let mut index = self.layer_start(layers) + self.linear_len() - self.missing(4 * layers + 1) + before;
         let copies = (0..heads[head].copies)
             .map(|_| {
                 let mut inputs = self.layout.architecture().hidden;

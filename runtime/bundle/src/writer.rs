@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, ErrorKind, Result, fail};
 use crate::metadata::{check_object, validate_heads};
+use crate::precision::Storage;
 use crate::schema::{Contents, Element, Sizes, TensorSpec, visit_tensors};
 use crate::{ALIGNMENT, FORMAT_VERSION, MAX_HEADER_BYTES};
 
@@ -47,7 +48,7 @@ impl<W: Write> Encoder<W> {
         if !contents.vocabulary_table.is_power_of_two() {
             fail!(Metadata, "tokenizer.table has {} slots, expected a power of two", contents.vocabulary_table);
         }
-        let tensors = with_padding(schema(contents)?);
+        let tensors = with_padding(contents.tensors()?);
         let header = header(contents, &tensors)?;
         let sums = vec![xxh3_64(&header)];
         let mut encoder = Encoder { sink, tensors, next: 0, sums, written: 0 };
@@ -116,18 +117,25 @@ impl<W: Write> Encoder<W> {
     }
 }
 
-fn schema(contents: &Contents) -> Result<Vec<TensorSpec>> {
-    let sizes = Sizes {
-        vocabulary_bytes: contents.vocabulary_bytes,
-        vocabulary_table: contents.vocabulary_table,
-        head_widths: contents.head_widths.clone(),
-    };
-    let mut tensors = Vec::new();
-    visit_tensors(&contents.architecture, contents.weights, &contents.heads, &sizes, &mut |name, element, shape| {
-        tensors.push(TensorSpec { name: name.into(), element, shape: shape.dims().to_vec() });
-        Ok(())
-    })?;
-    Ok(tensors)
+impl Contents {
+    /// The tensors that carry the model, without padding and checksums, in the order in which [`Encoder`] wants them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Metadata`] for exceptions of precision that do not fit the architecture.
+    pub fn tensors(&self) -> Result<Vec<TensorSpec>> {
+        let sizes = Sizes {
+            vocabulary_bytes: self.vocabulary_bytes,
+            vocabulary_table: self.vocabulary_table,
+            head_widths: self.head_widths.clone(),
+        };
+        let storage = Storage::new(&self.architecture, self.weights, &self.precision)?;
+        let mut tensors = Vec::new();
+        visit_tensors(&self.architecture, &storage, &self.heads, &sizes, &mut |name, element, shape| {
+            tensors.push(TensorSpec { name: name.into(), element, shape: shape.dims().to_vec() });
+            Ok(())
+        })?;
+        Ok(tensors)
+    }
 }
 
 /// Puts a `pad.N` tensor after every tensor that does not end on a boundary.
@@ -170,7 +178,7 @@ fn header(contents: &Contents, tensors: &[TensorSpec]) -> Result<Vec<u8>> {
         Err(e) => Err(Error::new(ErrorKind::Metadata, format!("{key}: {e}"))),
     };
     let mut metadata = vec![
-        text("attar.format", Ok(json!(FORMAT_VERSION)))?,
+        text("attar.format", Ok(json!(if contents.precision.is_uniform() { 1 } else { FORMAT_VERSION })))?,
         text("attar.architecture", serde_json::to_value(&contents.architecture))?,
         text("attar.weights", Ok(json!(contents.weights.name())))?,
         text("attar.heads", serde_json::to_value(&contents.heads))?,
@@ -179,6 +187,9 @@ fn header(contents: &Contents, tensors: &[TensorSpec]) -> Result<Vec<u8>> {
     ];
     if let Some(quantization) = &contents.quantization {
         metadata.push(text("attar.quantization", serde_json::from_str(quantization))?);
+    }
+    if !contents.precision.is_uniform() {
+        metadata.push(text("attar.precision", serde_json::to_value(&contents.precision))?);
     }
     let metadata = sorted(Value::Object(metadata.into_iter().collect()));
     // Written by hand, since the members must keep the file's order.

@@ -79,6 +79,8 @@ fn as_json(out: &mut impl Write, student: &Student, info: &Info) -> Result<()> {
             "vocabulary": a.vocabulary, "positions": a.positions, "types": a.types,
         },
         "weights": info.weights.to_string(),
+        "word_embeddings": info.precision.word_embeddings.map_or(info.weights.name(), |rows| rows.name()),
+        "f16_linears": info.precision.f16_linears,
         "parameters": info.parameters,
         "max_tokens": info.max_tokens,
         "heads": heads,
@@ -108,7 +110,15 @@ fn as_text(out: &mut impl Write, student: &Student, info: &Info) -> Result<()> {
         info.parameters as f64 / 1e6
     )?;
     writeln!(out, "input         up to {} tokens at once, vocabulary of {}", info.max_tokens, a.vocabulary)?;
-    writeln!(out, "weights       {}, {} in all", info.weights, mega(info.file_bytes))?;
+    let mut exceptions = Vec::new();
+    if let Some(rows) = info.precision.word_embeddings {
+        exceptions.push(format!("word embeddings {}", rows.name()));
+    }
+    if !info.precision.f16_linears.is_empty() {
+        exceptions.push(format!("{} in f16", info.precision.f16_linears.join(", ")));
+    }
+    let exceptions = if exceptions.is_empty() { String::new() } else { format!(" ({})", exceptions.join("; ")) };
+    writeln!(out, "weights       {}{exceptions}, {} in all", info.weights, mega(info.file_bytes))?;
     for part in &info.parts {
         writeln!(out, "  {:<11} {:>12}", part.name, mega(part.bytes))?;
     }
@@ -148,6 +158,7 @@ fn object_as_text(out: &mut impl Write, name: &str, value: &Value) -> Result<()>
             Value::Array(items) if items.iter().all(Value::is_string) => {
                 items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
             }
+            Value::Array(items) if items.len() > 4 => format!("{} entries (--json shows them)", items.len()),
             other => other.to_string(),
         };
         writeln!(out, "  {:<11} {}", printable(key), printable(&text))?;

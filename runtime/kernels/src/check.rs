@@ -10,7 +10,7 @@ mod tests;
 use half::f16;
 
 use crate::{
-    Dense, Embeddings, EncoderLayer, Kernel, Linear, LinearF16, LinearF32, LinearI8, Norm, Scratch, Table,
+    Dense, Embeddings, EncoderLayer, INT4_GROUP, Kernel, Linear, LinearF16, LinearF32, LinearI8, Norm, Scratch, Table,
     padded_inputs_i8, padded_outputs,
 };
 
@@ -343,7 +343,15 @@ fn check_rows(kernel: Kernel) -> Result<(), String> {
         let types = random.vector(2 * hidden, 1.0);
         let (weight, bias) = (random.vector(hidden, 1.0), random.vector(hidden, 1.0));
         let norm = Norm::new(&weight, &bias).unwrap();
-        for word in [Table::I8 { values: &values, scales: &scales }, Table::F32(&floats)] {
+        let groups = words * hidden.div_ceil(INT4_GROUP);
+        let nibbles: Vec<u8> = (0..groups * INT4_GROUP / 2).map(|_| random.below(256) as u8).collect();
+        let group_scales: Vec<f16> = random.vector(groups, 0.1).iter().map(|&x| f16::from_f32(x)).collect();
+        let tables = [
+            Table::I4 { values: &nibbles, scales: &group_scales },
+            Table::I8 { values: &values, scales: &scales },
+            Table::F32(&floats),
+        ];
+        for word in tables {
             let embeddings = Embeddings::new(word, Table::F16(&halves), &types, norm, EPS).unwrap();
             let ids: Vec<u32> = (0..13).map(|_| random.below(words) as u32).collect();
             let places: Vec<u32> = (0..13).map(|_| random.below(positions) as u32).collect();
@@ -352,6 +360,20 @@ fn check_rows(kernel: Kernel) -> Result<(), String> {
             kernel.embed(&embeddings, &ids, &places, &kinds, &mut got).unwrap();
             definition().embed(&embeddings, &ids, &places, &kinds, &mut expected).unwrap();
             equal_bits(&format!("embeddings of {hidden}"), &got, &expected)?;
+            if let Table::I4 { .. } = word {
+                // The definition itself, against the words of the format: the same values as f32 rows.
+                let per_row = hidden.div_ceil(INT4_GROUP);
+                let value = |row: usize, column: usize| {
+                    let group = row * per_row + column / INT4_GROUP;
+                    let byte = nibbles[group * 16 + column % 16];
+                    let nibble = if column % INT4_GROUP < 16 { byte & 15 } else { byte >> 4 };
+                    (f32::from(nibble) - 8.0) * group_scales[group].to_f32()
+                };
+                let dense: Vec<f32> = (0..words * hidden).map(|i| value(i / hidden, i % hidden)).collect();
+                let plain = Embeddings::new(Table::F32(&dense), Table::F16(&halves), &types, norm, EPS).unwrap();
+                kernel.embed(&plain, &ids, &places, &kinds, &mut got).unwrap();
+                equal_bits(&format!("int4 embeddings of {hidden}"), &got, &expected)?;
+            }
         }
         let (weights, biases) = (random.vector(3 * hidden, 1.0), random.vector(3, 1.0));
         let dense = Dense::new(&weights, &biases, 3, hidden).unwrap();

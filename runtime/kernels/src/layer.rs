@@ -69,6 +69,9 @@ impl<'a> EncoderLayer<'a> {
     }
 }
 
+/// Columns of an int4 row that share a scale.
+pub const INT4_GROUP: usize = 32;
+
 /// Rows of an embedding table, `[rows, H]`, row-major.
 #[derive(Debug, Clone, Copy)]
 pub enum Table<'a> {
@@ -79,6 +82,14 @@ pub enum Table<'a> {
         /// `[rows]`.
         scales: &'a [f32],
     },
+    /// int4 in groups of [`INT4_GROUP`] columns: with G = H / 32 rounded up, byte i of a group holds column i in its low nibble
+    /// and column i + 16 in its high one, each plus 8; the value is `(nibble - 8) * scale`. Columns beyond H are not read.
+    I4 {
+        /// `[rows, G, 16]`.
+        values: &'a [u8],
+        /// `[rows, G]`.
+        scales: &'a [f16],
+    },
     /// f16.
     F16(&'a [f16]),
     /// f32.
@@ -87,7 +98,18 @@ pub enum Table<'a> {
 
 impl Table<'_> {
     fn rows(&self, what: &str, hidden: usize) -> Result<usize, Error> {
+        if let Self::I4 { values, scales } = self {
+            let groups = hidden.div_ceil(INT4_GROUP);
+            if scales.is_empty() || !scales.len().is_multiple_of(groups) {
+                let detail =
+                    format!("{what} scales: {}, expected a multiple of {groups}, the groups of a row", scales.len());
+                return Err(Error::new(ErrorKind::Shape, detail));
+            }
+            check_length(what, values.len(), scales.len() * INT4_GROUP / 2, "16 bytes a group")?;
+            return Ok(scales.len() / groups);
+        }
         let length = match self {
+            Self::I4 { .. } => 0,
             Self::I8 { values, .. } => values.len(),
             Self::F16(values) => values.len(),
             Self::F32(values) => values.len(),

@@ -68,7 +68,7 @@ mod check;
 
 pub use error::{Error, ErrorKind};
 pub use kernel::Kernel;
-pub use layer::{Embeddings, EncoderLayer, MAX_HIDDEN, Table};
+pub use layer::{Embeddings, EncoderLayer, INT4_GROUP, MAX_HIDDEN, Table};
 pub use linear::{
     Dense, INPUT_ALIGN_I8, Linear, LinearF16, LinearF32, LinearI8, MAX_INPUTS, MAX_OUTPUTS, Norm, OUTPUT_ALIGN,
     padded_inputs_i8, padded_outputs,

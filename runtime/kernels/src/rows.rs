@@ -1,6 +1,8 @@
 //! Row-wise float operations: residual and layer norm, embeddings, small dense layers.
 
-use crate::layer::{Embeddings, Table};
+use half::f16;
+
+use crate::layer::{Embeddings, INT4_GROUP, Table};
 use crate::linear::{Dense, Norm};
 use crate::math;
 use crate::simd::{Element, LANES, Simd};
@@ -121,9 +123,34 @@ fn add_row<S: Simd>(s: S, table: &Table<'_>, index: usize, row: &mut [f32], firs
     }
     let at = index * row.len()..(index + 1) * row.len();
     match table {
+        Table::I4 { values, scales } => {
+            let groups = row.len().div_ceil(INT4_GROUP);
+            let values = &values[index * groups * INT4_GROUP / 2..(index + 1) * groups * INT4_GROUP / 2];
+            let (values, _) = values.as_chunks::<LANES>();
+            add_int4(s, values, &scales[index * groups..(index + 1) * groups], row, first);
+        }
         Table::I8 { values, scales } => add(s, &values[at], Some(scales[index]), row, first),
         Table::F16(values) => add(s, &values[at], None, row, first),
         Table::F32(values) => add(s, &values[at], None, row, first),
+    }
+}
+
+/// As [`add_row`], of an int4 row: 16 bytes are two vectors, low nibbles and high ones. The loop over bytes has a fixed length
+/// and no branch, so that it becomes a few byte operations on every instruction set.
+#[inline(always)]
+fn add_int4<S: Simd>(s: S, values: &[[u8; LANES]], scales: &[f16], row: &mut [f32], first: bool) {
+    for ((to, bytes), scale) in row.chunks_mut(INT4_GROUP).zip(values).zip(scales) {
+        let scale = s.splat(scale.to_f32_const());
+        let mut halves = [[0_i8; LANES]; 2];
+        for i in 0..LANES {
+            halves[0][i] = (bytes[i] & 15) as i8 - 8;
+            halves[1][i] = (bytes[i] >> 4) as i8 - 8;
+        }
+        for (half, to) in to.chunks_mut(LANES).enumerate() {
+            let x = s.mul(s.load_i8(&halves[half]), scale);
+            let x = if first { x } else { s.add(s.load_part(to), x) };
+            s.store_part(x, to);
+        }
     }
 }
 

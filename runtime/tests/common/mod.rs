@@ -142,6 +142,7 @@ impl Bert {
                 layer_norm_eps: EPS,
             },
             weights,
+            precision: attar_bundle::Precision::default(),
             heads: self.heads.clone(),
             head_widths: self.head_widths.clone(),
             tokenizer: TokenizerConfig {

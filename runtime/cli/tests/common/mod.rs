@@ -47,6 +47,7 @@ pub fn tiny_bundle() -> Vec<u8> {
             layer_norm_eps: 1e-12,
         },
         weights: Weights::F32,
+        precision: attar_bundle::Precision::default(),
         heads: vec![
             head("nli", &["entailment", "neutral", "contradiction"]),
             head("relevance", &["not_relevant", "relevant"]),
