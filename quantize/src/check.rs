@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use attar::Model;
+use attar::{Model, Score};
 use serde::Serialize;
 
 use crate::data::{self, Row, label_index};
@@ -69,30 +69,47 @@ impl CheckReport {
 /// Called with the number of rows done and of all rows.
 pub type Progress<'p> = &'p mut dyn FnMut(usize, usize);
 
-pub(crate) fn compare(
-    reference: &Path,
-    candidate: &Path,
-    options: &CheckOptions,
-    progress: Progress<'_>,
-) -> Result<CheckReport> {
-    let rows = data::read(&options.data, options.rows)?;
-    let open = |path: &Path| Model::open(path).map_err(runtime);
-    let (reference, candidate) = (open(reference)?, open(candidate)?);
-    let head = choose_head(&candidate, &rows, options)?;
-    let head = &candidate.heads()[head];
-    let mut sessions = [&reference, &candidate].map(|model| model.session().threads(options.threads));
-    let (mut right, mut agree, mut squares, mut largest, mut logits) = ([0usize; 2], 0usize, 0f64, 0f64, 0usize);
-    for (c, chunk) in rows.chunks(CHUNK).enumerate() {
-        let pairs: Vec<(&str, &str)> = chunk.iter().map(|row| (row.a.as_str(), row.b.as_str())).collect();
-        let mut scores = Vec::with_capacity(2);
-        for session in &mut sessions {
+/// The labelled pairs and what the f32 bundle makes of them: computed once, however many candidates are held against it.
+pub(crate) struct Reference {
+    rows: Vec<Row>,
+    head: attar::HeadInfo,
+    scores: Vec<Score>,
+}
+
+impl Reference {
+    /// Scores the data with the f32 bundle at `path`.
+    pub(crate) fn new(path: &Path, options: &CheckOptions, progress: Progress<'_>) -> Result<Reference> {
+        let rows = data::read(&options.data, options.rows)?;
+        let model = Model::open(path).map_err(runtime)?;
+        let head = model.heads()[choose_head(&model, &rows, options)?].clone();
+        let mut reference = Reference { rows, head, scores: Vec::new() };
+        reference.scores = reference.score(&model, options, progress)?;
+        Ok(reference)
+    }
+
+    fn score(&self, model: &Model, options: &CheckOptions, progress: Progress<'_>) -> Result<Vec<Score>> {
+        let mut session = model.session().threads(options.threads);
+        let mut scores = Vec::with_capacity(self.rows.len());
+        for chunk in self.rows.chunks(CHUNK) {
+            let pairs: Vec<(&str, &str)> = chunk.iter().map(|row| (row.a.as_str(), row.b.as_str())).collect();
             let place = format!("{} (rows from line {})", options.data.display(), chunk[0].line);
-            scores.push(
-                session.score(&head.name, &pairs).map_err(|e| Error::new(ErrorKind::Data, format!("{place}: {e}")))?,
-            );
+            let found = session.score(&self.head.name, &pairs);
+            scores.extend(found.map_err(|e| Error::new(ErrorKind::Data, format!("{place}: {e}")))?);
+            progress(scores.len(), self.rows.len());
         }
-        for (row, (x, y)) in chunk.iter().zip(scores[0].iter().zip(&scores[1])) {
-            let truth = label_index(&row.label, &head.labels);
+        Ok(scores)
+    }
+
+    /// Holds the bundle at `path` against the f32 one.
+    pub(crate) fn compare(&self, path: &Path, options: &CheckOptions, progress: Progress<'_>) -> Result<CheckReport> {
+        let candidate = self.score(&Model::open(path).map_err(runtime)?, options, progress)?;
+        Ok(self.report(&candidate, options))
+    }
+
+    fn report(&self, candidate: &[Score], options: &CheckOptions) -> CheckReport {
+        let (mut right, mut agree, mut squares, mut largest, mut logits) = ([0usize; 2], 0usize, 0f64, 0f64, 0usize);
+        for (row, (x, y)) in self.rows.iter().zip(self.scores.iter().zip(candidate)) {
+            let truth = label_index(&row.label, &self.head.labels);
             right[0] += usize::from(Some(x.best()) == truth);
             right[1] += usize::from(Some(y.best()) == truth);
             agree += usize::from(x.best() == y.best());
@@ -103,20 +120,19 @@ pub(crate) fn compare(
                 largest = largest.max(difference);
             }
         }
-        progress((c * CHUNK + chunk.len()).min(rows.len()), rows.len());
+        let percent = |n: usize| 100.0 * n as f64 / self.rows.len() as f64;
+        CheckReport {
+            data: options.data.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            head: self.head.name.clone(),
+            rows: self.rows.len(),
+            f32_accuracy: percent(right[0]),
+            accuracy: percent(right[1]),
+            drop: percent(right[0]) - percent(right[1]),
+            agreement: percent(agree),
+            logit_rmse: (squares / logits.max(1) as f64).sqrt(),
+            logit_max: largest,
+        }
     }
-    let percent = |n: usize| 100.0 * n as f64 / rows.len() as f64;
-    Ok(CheckReport {
-        data: options.data.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        head: head.name.clone(),
-        rows: rows.len(),
-        f32_accuracy: percent(right[0]),
-        accuracy: percent(right[1]),
-        drop: percent(right[0]) - percent(right[1]),
-        agreement: percent(agree),
-        logit_rmse: (squares / logits.max(1) as f64).sqrt(),
-        logit_max: largest,
-    })
 }
 
 /// The head that was named, or the only one that knows every label of the data.

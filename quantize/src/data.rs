@@ -1,4 +1,4 @@
-//! Labelled pairs for the check: TSV with a header, plain or compressed with zstd.
+//! Labelled pairs for the check, and texts for calibration and pruning; plain or compressed with zstd.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -20,13 +20,96 @@ pub(crate) struct Row {
 }
 
 pub(crate) fn read(path: &Path, limit: Option<usize>) -> Result<Vec<Row>> {
+    parse(open(path)?, limit).map_err(|e| Error::new(e.kind(), format!("{}: {e}", path.display())))
+}
+
+fn open(path: &Path) -> Result<BufReader<Box<dyn Read>>> {
     let io = |e| Error::io(path, e);
     let file = File::open(path).map_err(io)?;
-    let reader: Box<dyn Read> = match path.extension().is_some_and(|e| e == "zst") {
+    Ok(BufReader::new(match path.extension().is_some_and(|e| e == "zst") {
         true => Box::new(zstd::Decoder::new(file).map_err(io)?),
         false => Box::new(file),
-    };
-    parse(BufReader::new(reader), limit).map_err(|e| Error::new(e.kind(), format!("{}: {e}", path.display())))
+    }))
+}
+
+/// Calls `visit` with every line that is UTF-8 text; of a `.jsonl` (or `.jsonl.zst`) file with every string in it.
+///
+/// # Errors
+/// [`crate::ErrorKind::Io`]; [`crate::ErrorKind::Data`] for a line that is no text, or no JSON where it should be, naming it.
+pub(crate) fn for_each_text(path: &Path, visit: &mut dyn FnMut(&str)) -> Result<()> {
+    let mut reader = open(path)?;
+    let place = path.display();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let json = name.trim_end_matches(".zst").ends_with(".jsonl");
+    let mut line = String::new();
+    for number in 1.. {
+        line.clear();
+        match reader.by_ref().take(MAX_LINE_BYTES).read_line(&mut line) {
+            Ok(0) => break,
+            Ok(n) if n as u64 == MAX_LINE_BYTES => {
+                fail!(Data, "{place}: line {number} is longer than {MAX_LINE_BYTES} bytes")
+            }
+            Ok(_) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::InvalidData => fail!(Data, "{place}: line {number} is not UTF-8"),
+            Err(e) => fail!(Io, "{place}: line {number}: {e}"),
+        }
+        if !json {
+            visit(line.trim_end());
+        } else if !line.trim().is_empty() {
+            match serde_json::from_str(&line) {
+                Ok(value) => strings(&value, visit),
+                Err(e) => fail!(Data, "{place}: line {number}: {e}"),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn strings(value: &serde_json::Value, visit: &mut dyn FnMut(&str)) {
+    match value {
+        serde_json::Value::String(text) => visit(text),
+        serde_json::Value::Array(items) => items.iter().for_each(|item| strings(item, visit)),
+        serde_json::Value::Object(members) => members.values().for_each(|member| strings(member, visit)),
+        _ => {}
+    }
+}
+
+/// Pairs of texts: the columns `text_a` and `text_b` of a TSV with such a header; otherwise each text with the one after it.
+/// At most `limit`, spread evenly over the file.
+///
+/// # Errors
+/// As [`for_each_text`].
+pub(crate) fn read_texts(path: &Path, limit: usize) -> Result<Vec<(String, String)>> {
+    let (mut header, mut pairs, mut last) = (None, Vec::new(), None::<String>);
+    let mut first = true;
+    for_each_text(path, &mut |text| {
+        let cells: Vec<&str> = text.split('\t').collect();
+        if std::mem::take(&mut first) {
+            let place = |name: &str| cells.iter().position(|cell| cell.trim_start_matches('\u{feff}') == name);
+            header = place("text_a").zip(place("text_b"));
+            if header.is_some() {
+                return;
+            }
+        }
+        match header {
+            Some((a, b)) => {
+                if let (Some(a), Some(b)) = (cells.get(a), cells.get(b)) {
+                    pairs.push((a.to_string(), b.to_string()));
+                }
+            }
+            None if text.trim().is_empty() => {}
+            None => {
+                if let Some(last) = last.replace(text.to_string()) {
+                    pairs.push((last, text.to_string()));
+                }
+            }
+        }
+    })?;
+    if pairs.is_empty() {
+        fail!(Data, "{}: no two texts to calibrate on", path.display());
+    }
+    let step = pairs.len().div_ceil(limit.max(1));
+    Ok(pairs.into_iter().step_by(step).collect())
 }
 
 fn parse(mut reader: impl BufRead, limit: Option<usize>) -> Result<Vec<Row>> {

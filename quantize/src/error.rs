@@ -21,6 +21,8 @@ pub enum ErrorKind {
     Data,
     /// The bundle lost more accuracy than was allowed, and was not written.
     Accuracy,
+    /// Options that contradict one another.
+    Usage,
     /// A bug: what was written does not open.
     Internal,
 }

@@ -1,12 +1,17 @@
 //! Turns students into bundles: int8, f16 or f32, packed in the order in which the kernels read them, and checked.
 //!
 //! A source is a student folder (`ARCHITECTURE.md`, "The student folder") or any Hugging Face folder with a
-//! `BertForSequenceClassification`. Weights are read, quantised and written tensor by tensor.
+//! `BertForSequenceClassification`. Weights are read and quantised tensor by tensor.
 //!
-//! - int8: symmetric, a scale per output channel of a linear and per row of an embedding, `scale = max|w| / 127`, rounded half
-//!   to even ([`scheme`]); biases, norms, type embeddings and heads stay f32. Activations are quantised at run time, so no
-//!   calibration data is needed.
+//! - int8: symmetric, a scale per output channel of a linear and per row of an embedding, `scale = max|w| / 127` (or a range
+//!   that clips, [`Range`]), rounded half to even ([`scheme`]); biases, norms, type embeddings and heads stay f32. Activations
+//!   are quantised at run time, so no calibration data is needed.
+//! - int4: word embeddings, in groups of 32 columns with an f16 scale each.
 //! - f16: linears and word and position embeddings, refused where a weight is beyond 65504.
+//!
+//! Calibration text ([`CalibrationOptions`]) lets ranges be chosen by the error of a linear's outputs, outliers be migrated
+//! ([`Migration`]), and the most sensitive linears be found and kept in f16 ([`KeepF16`]). [`Options::prune`] drops word
+//! pieces that a corpus never needs.
 //!
 //! ```no_run
 //! use attar_quantize::{Options, quantize};
@@ -18,73 +23,54 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod calibrate;
 mod check;
 mod config;
 mod data;
 mod error;
+mod network;
+mod onnx;
+mod options;
+mod pack;
+mod prune;
 pub mod scheme;
+mod sensitivity;
+mod smooth;
 mod student;
 mod tensors;
 mod vocabulary;
+mod weights;
 mod write;
 
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod common;
+
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use attar::Model;
-use attar_bundle::{AtomicFile, Weights};
-use serde::Serialize;
+use attar_bundle::{AtomicFile, LinearName, Weights};
 use serde_json::{Value, json};
 
+use calibrate::Calibration;
+use check::Reference;
+use error::fail;
+use network::Network;
+use pack::{Packed, Recipe};
+
+pub use attar_bundle::Rows;
+pub use attar_rounding::Range;
 pub use check::{CheckOptions, CheckReport, Progress};
 pub use error::{Error, ErrorKind, Result};
+pub use onnx::{ExportReport, export as export_onnx};
+pub use options::{CalibrationOptions, CalibrationReport, KeepF16, Options, Report};
+pub use pack::TensorError;
+pub use prune::Pruning;
+pub use sensitivity::Sensitivity;
+pub use smooth::Migration;
 pub use student::Student;
-
-/// What to quantise, and how.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The source folder.
-    pub source: PathBuf,
-    /// The bundle to write; an existing file is replaced when the new one is whole.
-    pub output: PathBuf,
-    /// How weights are stored.
-    pub weights: Weights,
-    /// Refuse a bundle that loses accuracy.
-    pub check: Option<CheckOptions>,
-}
-
-impl Options {
-    /// Options without a check.
-    pub fn new(source: impl Into<PathBuf>, output: impl Into<PathBuf>, weights: Weights) -> Options {
-        Options { source: source.into(), output: output.into(), weights, check: None }
-    }
-}
-
-/// What was written.
-#[derive(Debug, Clone, Serialize)]
-pub struct Report {
-    /// The bundle.
-    pub output: PathBuf,
-    /// How weights are stored.
-    pub weights: &'static str,
-    /// Length of the bundle in bytes.
-    pub bytes: u64,
-    /// The same by part.
-    pub parts: serde_json::Map<String, Value>,
-    /// Number of parameters.
-    pub parameters: u64,
-    /// The heads' names.
-    pub heads: Vec<String>,
-    /// Embedding rows that no token has, and that were left out.
-    pub unused_rows: usize,
-    /// Tensors of the source that a classifier does not need.
-    pub ignored_tensors: Vec<String>,
-    /// What the check found.
-    pub check: Option<CheckReport>,
-    /// How long it took.
-    pub seconds: f64,
-}
 
 /// Quantises a student, checks the bundle if that was asked for, and writes it.
 ///
@@ -95,65 +81,177 @@ pub struct Report {
 /// Every [`ErrorKind`]; the output is not touched then.
 pub fn quantize(options: &Options, progress: Progress<'_>) -> Result<Report> {
     let start = Instant::now();
-    let student = Student::open(&options.source)?;
-    let mut facts = json!({
-        "tool": concat!("attar-quantize ", env!("CARGO_PKG_VERSION")),
-        "weights": options.weights.name(),
-        "check": null,
-    });
+    options.consistent()?;
+    let mut student = Student::open(&options.source)?;
+    let pruning = match options.prune.is_empty() {
+        true => None,
+        false => Some(prune::prune(&mut student, &options.prune)?),
+    };
+    let mut recipe = Recipe {
+        word: options.embeddings.unwrap_or(options.weights.into()),
+        range: options.ranges,
+        ..Recipe::plain(options.weights)
+    };
+    let calibration = match &options.calibration {
+        None => None,
+        Some(wanted) => Some(calibrated(&mut student, wanted, options.keep_f16, &mut recipe)?),
+    };
+    if let (KeepF16::Worst(count), Some(found)) = (options.keep_f16, &calibration) {
+        recipe.f16 = sensitivity::worst(&student, &found.sensitivity, count);
+    }
+    let mut packed = Packed::new(&student, &recipe)?;
+    let mut facts = facts(&student, &recipe, &packed, &pruning, &calibration)?;
     let mut check = None;
     if let Some(wanted) = &options.check {
-        let found = check_student(&student, options.weights, wanted, &facts, progress)?;
+        let folder = tempfile::tempdir().map_err(|e| Error::io(Path::new("temporary folder"), e))?;
+        let path = folder.path().join("f32.attar");
+        let plain = Recipe::plain(Weights::F32);
+        write_and_open(&student, &plain, &Packed::new(&student, &plain)?, &facts, AtomicFile::create(&path)?)?
+            .0
+            .commit()?;
+        let reference = Reference::new(&path, wanted, progress)?;
+        let path = folder.path().join("candidate.attar");
+        let found = loop {
+            write_and_open(&student, &recipe, &packed, &facts, AtomicFile::create(&path)?)?.0.commit()?;
+            let found = reference.compare(&path, wanted, progress)?;
+            let kept = recipe.f16.len();
+            let all = LinearName::all(&student.architecture).count();
+            let (KeepF16::Auto, Some(calibration)) = (options.keep_f16, &calibration) else { break found };
+            if found.drop <= wanted.max_drop || kept == all {
+                break found;
+            }
+            // Twice as many, since a check costs more than a bundle that is some kilobytes too large.
+            recipe.f16 = sensitivity::worst(&student, &calibration.sensitivity, (2 * kept).max(1));
+            packed = Packed::new(&student, &recipe)?;
+        };
         found.judge(wanted.max_drop)?;
+        facts = self::facts(&student, &recipe, &packed, &pruning, &calibration)?;
         facts["check"] = json!(found);
         check = Some(found);
     }
-    // The report of the check belongs into the header, which comes first in the file: so the bundle is made once more,
-    // which takes less time than copying it and patching checksums takes code.
-    let (file, info) = write_and_open(&student, options.weights, &facts, AtomicFile::create(&options.output)?)?;
+    // The report of the check belongs into the header, which comes first in the file: so the file is written once more.
+    let (file, info) = write_and_open(&student, &recipe, &packed, &facts, AtomicFile::create(&options.output)?)?;
     file.commit()?;
     Ok(Report {
         output: options.output.clone(),
         weights: options.weights.name(),
+        embeddings: recipe.word.name(),
+        ranges: options::range_name(options.ranges),
         bytes: info.file_bytes,
         parts: info.parts.iter().map(|part| (part.name.to_string(), json!(part.bytes))).collect(),
         parameters: info.parameters,
         heads: info.heads.into_iter().map(|head| head.name).collect(),
         unused_rows: student.unused_rows,
         ignored_tensors: student.ignored_tensors,
+        f16_linears: recipe.f16.iter().map(|name| name.prefix()).collect(),
+        tensors: packed.errors,
+        pruning,
+        calibration,
         check,
         seconds: start.elapsed().as_secs_f64(),
     })
 }
 
+impl Options {
+    /// Refuses what contradicts itself.
+    fn consistent(&self) -> Result<()> {
+        let int8 = self.weights == Weights::Int8;
+        if self.keep_f16 != KeepF16::None && !int8 {
+            fail!(Usage, "keeping linears in f16 is for int8 bundles, and this one is {}", self.weights);
+        }
+        if self.keep_f16 != KeepF16::None && self.calibration.is_none() {
+            fail!(Usage, "keeping the most sensitive linears in f16 needs calibration text to find them (--calibrate)");
+        }
+        if self.keep_f16 == KeepF16::Auto && self.check.is_none() {
+            fail!(Usage, "keeping as few linears in f16 as the check needs wants a check (--check)");
+        }
+        if self.calibration.is_some() && !int8 {
+            fail!(Usage, "calibration is for int8 bundles, and this one is {}", self.weights);
+        }
+        Ok(())
+    }
+}
+
+/// Runs calibration text through the student and lets it decide on scales.
+fn calibrated(
+    student: &mut Student,
+    options: &CalibrationOptions,
+    keep: KeepF16,
+    recipe: &mut Recipe,
+) -> Result<CalibrationReport> {
+    let mut calibration = Calibration::new(student, &Network::new(student)?, &options.data, options.pairs)?;
+    let mut report = CalibrationReport {
+        data: options.data.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        pairs: calibration.pairs,
+        ..CalibrationReport::default()
+    };
+    if options.migrate {
+        report.migration = smooth::migrate(student, &mut calibration)?;
+    }
+    if recipe.range == Range::Mse {
+        for name in LinearName::all(&student.architecture) {
+            let scales = calibrate::output_scales(&student.linear(name)?, calibration.inputs(student, name))?;
+            recipe.scales.insert(name.prefix(), scales);
+        }
+    }
+    if options.sensitivity || keep != KeepF16::None {
+        report.sensitivity = sensitivity::measure(student, &Network::new(student)?, &calibration, recipe)?;
+    }
+    Ok(report)
+}
+
+/// What the bundle's metadata says about quantising, `attar.quantization`.
+fn facts(
+    student: &Student,
+    recipe: &Recipe,
+    packed: &Packed,
+    pruning: &Option<Pruning>,
+    calibration: &Option<CalibrationReport>,
+) -> Result<Value> {
+    let mut parts = serde_json::Map::new();
+    for tensor in student.contents(recipe, &json!({})).tensors()? {
+        let part = match tensor.name.split('.').next() {
+            Some("tokenizer") => "vocabulary",
+            Some("embeddings") => "embeddings",
+            Some("layer") => "encoder",
+            Some("pooler") => "pooler",
+            _ => "heads",
+        };
+        let bytes = parts.get(part).and_then(Value::as_u64).unwrap_or(0) + tensor.bytes() as u64;
+        parts.insert(part.into(), json!(bytes));
+    }
+    let mut facts = json!({
+        "tool": concat!("attar-quantize ", env!("CARGO_PKG_VERSION")),
+        "weights": recipe.weights.name(),
+        "embeddings": recipe.word.name(),
+        "ranges": options::range_name(recipe.range),
+        "bytes_by_part": parts,
+        "tensors": packed.errors,
+        "check": null,
+    });
+    if !recipe.f16.is_empty() {
+        facts["f16_linears"] = json!(recipe.f16.iter().map(|name| name.prefix()).collect::<Vec<_>>());
+    }
+    if let Some(pruning) = pruning {
+        facts["pruning"] = json!(pruning);
+    }
+    if let Some(calibration) = calibration {
+        facts["calibration"] = json!(calibration);
+    }
+    Ok(facts)
+}
+
 /// Writes a bundle and has the runtime open and verify it while it still has its temporary name.
 fn write_and_open(
     student: &Student,
-    weights: Weights,
+    recipe: &Recipe,
+    packed: &Packed,
     facts: &Value,
     mut file: AtomicFile,
 ) -> Result<(AtomicFile, attar::Info)> {
-    write::write(student, weights, facts, &mut file)?;
+    write::write(student, recipe, packed, facts, &mut file)?;
     file.flush().map_err(|e| Error::io(file.temporary(), e))?;
     let model = Model::open(file.temporary()).map_err(check::runtime)?;
     model.verify().map_err(check::runtime)?;
     Ok((file, model.info()))
-}
-
-fn check_student(
-    student: &Student,
-    weights: Weights,
-    options: &CheckOptions,
-    facts: &Value,
-    progress: Progress<'_>,
-) -> Result<CheckReport> {
-    let folder = tempfile::tempdir().map_err(|e| Error::io(Path::new("temporary folder"), e))?;
-    let bundle = |name: &str, weights: Weights| -> Result<PathBuf> {
-        let path = folder.path().join(name);
-        write_and_open(student, weights, facts, AtomicFile::create(&path)?)?.0.commit()?;
-        Ok(path)
-    };
-    let reference = bundle("f32.attar", Weights::F32)?;
-    let candidate = if weights == Weights::F32 { reference.clone() } else { bundle("candidate.attar", weights)? };
-    check::compare(&reference, &candidate, options, progress)
 }

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use attar_bundle::{Architecture, Contents, Head, LinearName, NormName, TokenizerConfig, Weights};
+use attar_bundle::{Architecture, Contents, Head, LinearName, NormName, TokenizerConfig};
 use serde_json::{Map, Value, json};
 
 use crate::config::{BertConfig, StudentConfig};
 use crate::error::{Result, fail};
+use crate::pack::Recipe;
 use crate::tensors::Tensors;
 use crate::vocabulary;
 
@@ -35,21 +36,31 @@ pub struct Student {
     norm_names: [&'static str; 2],
     pub(crate) ignored_tensors: Vec<String>,
     pub(crate) unused_rows: usize,
+    /// Ids of the tokens that pruning kept, rising; all where it did not run.
+    pub(crate) kept: Option<Vec<u32>>,
+    /// By layer: what the values are divided by, and the columns of `attention_output` multiplied ([`crate::smooth`]).
+    pub(crate) migrated: Vec<Option<Vec<f32>>>,
 }
 
 impl Student {
-    /// Opens a student folder (it has an `attar.toml`), or a Hugging Face folder with a `BertForSequenceClassification`.
+    /// Opens a student folder (it has an `attar.toml`), or a Hugging Face folder with a `BertForSequenceClassification`, whose
+    /// weights are `model.safetensors` or `model.onnx`; or an ONNX file with `config.json` and `tokenizer.json` beside it.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Io`], [`crate::ErrorKind::Source`] or [`crate::ErrorKind::Tensor`], naming file and tensor.
-    pub fn open(folder: &Path) -> Result<Student> {
+    pub fn open(source: &Path) -> Result<Student> {
+        let given = source.extension().is_some_and(|e| e == "onnx") && !source.is_dir();
+        let folder = if given { source.parent().unwrap_or(Path::new("")) } else { source };
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let place = folder.display();
         if !folder.is_dir() {
             fail!(Source, "{place}: not a folder; expected one with config.json, tokenizer.json and model.safetensors");
         }
         let config = BertConfig::read(folder)?;
         let weights = folder.join("model.safetensors");
-        if !weights.exists() {
+        let onnx = if given { source.to_path_buf() } else { folder.join("model.onnx") };
+        let onnx = (given || !weights.exists() && onnx.exists()).then_some(onnx);
+        if onnx.is_none() && !weights.exists() {
             if folder.join("model.safetensors.index.json").exists() {
                 fail!(Source, "{place}: the weights are sharded; save them as one model.safetensors");
             }
@@ -62,7 +73,10 @@ impl Student {
             }
             fail!(Source, "{place}: no model.safetensors");
         }
-        let tensors = Tensors::open(&weights)?;
+        let tensors = match onnx {
+            Some(path) => Tensors::of_onnx(&path)?,
+            None => Tensors::open(&weights)?,
+        };
         let manifest = folder.join("attar.toml");
         let student = if manifest.exists() {
             from_student_folder(folder, &config, tensors, StudentConfig::read(&manifest)?)?
@@ -101,13 +115,7 @@ impl Student {
         self.norm_names.map(|name| self.name(&format!("{place}.{name}")))
     }
 
-    pub(crate) fn linears(&self) -> Vec<LinearName> {
-        let layer =
-            |i| [LinearName::Qkv(i), LinearName::AttentionOutput(i), LinearName::FfnUp(i), LinearName::FfnDown(i)];
-        (0..self.architecture.layers).flat_map(layer).chain([LinearName::Pooler]).collect()
-    }
-
-    fn norms(&self) -> Vec<NormName> {
+    pub(crate) fn norms(&self) -> Vec<NormName> {
         let layer = |i| [NormName::Attention(i), NormName::Output(i)];
         [NormName::Embeddings].into_iter().chain((0..self.architecture.layers).flat_map(layer)).collect()
     }
@@ -116,6 +124,7 @@ impl Student {
     fn checked(mut self) -> Result<Student> {
         self.architecture.validate()?;
         let a = self.architecture.clone();
+        self.migrated = vec![None; a.layers];
         let place = self.tensors.path().display().to_string();
         let mut expected = Vec::new();
         for (name, rows, why) in [
@@ -131,7 +140,7 @@ impl Student {
                 expected.push((name, vec![a.hidden], "hidden_size of config.json".into()));
             }
         }
-        for linear in self.linears() {
+        for linear in LinearName::all(&a) {
             let names = self.linear_names(linear);
             let (n, k) = linear.shape(&a);
             let n = n / names.len();
@@ -187,10 +196,11 @@ impl Student {
     }
 
     /// What the bundle will hold.
-    pub(crate) fn contents(&self, weights: Weights, quantization: &Value) -> Contents {
+    pub(crate) fn contents(&self, recipe: &Recipe, quantization: &Value) -> Contents {
         Contents {
             architecture: self.architecture.clone(),
-            weights,
+            weights: recipe.weights,
+            precision: recipe.precision(),
             heads: self.heads.clone(),
             head_widths: self.head_widths.clone(),
             tokenizer: self.tokenizer.clone(),
@@ -227,6 +237,8 @@ fn open(
         norm_names: ["LayerNorm.weight", "LayerNorm.bias"],
         ignored_tensors: Vec::new(),
         unused_rows: 0,
+        kept: None,
+        migrated: Vec::new(),
     })
 }
 

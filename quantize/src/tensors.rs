@@ -1,4 +1,4 @@
-//! Reads a safetensors file tensor by tensor.
+//! A source's tensors: of a safetensors file, one by one, or of an ONNX file.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -9,17 +9,24 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
 use crate::error::{Error, Result, fail};
+use crate::onnx::{self, Named};
 
 /// Longest header that is read, as the safetensors crate has it.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
-/// A safetensors file. Only one tensor is in memory at a time, which is why the file is not read or mapped as a whole.
+/// Named tensors, and the file they come from.
 #[derive(Debug)]
 pub(crate) struct Tensors {
     path: PathBuf,
-    file: File,
-    metadata: Metadata,
-    data_start: u64,
+    store: Store,
+}
+
+#[derive(Debug)]
+enum Store {
+    /// Only one tensor is in memory at a time, which is why the file is not read or mapped as a whole.
+    Safetensors { file: File, metadata: Metadata, data_start: u64 },
+    /// ONNX files are read whole: what a tensor is follows from the graph.
+    Memory(Named),
 }
 
 impl Tensors {
@@ -54,7 +61,12 @@ impl Tensors {
                 "{place}: the header describes {expected} bytes, but the file has {file_len}: truncated or damaged"
             );
         }
-        Ok(Tensors { path: path.into(), file, metadata, data_start })
+        Ok(Tensors { path: path.into(), store: Store::Safetensors { file, metadata, data_start } })
+    }
+
+    /// The tensors of an ONNX file under the names that a Hugging Face folder has for them.
+    pub(crate) fn of_onnx(path: &Path) -> Result<Tensors> {
+        Ok(Tensors { path: path.into(), store: Store::Memory(onnx::read(path)?) })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -62,39 +74,71 @@ impl Tensors {
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
-        self.metadata.offset_keys()
+        match &self.store {
+            Store::Safetensors { metadata, .. } => metadata.offset_keys(),
+            Store::Memory(named) => named.keys().cloned().collect(),
+        }
     }
 
     pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.metadata.info(name).map(|info| info.shape.as_slice())
+        match &self.store {
+            Store::Safetensors { metadata, .. } => metadata.info(name).map(|info| info.shape.as_slice()),
+            Store::Memory(named) => named.get(name).map(|(shape, _)| shape.as_slice()),
+        }
     }
 
     /// Refuses a tensor that is missing, has another shape, or no numbers that are weights.
     pub(crate) fn expect(&self, name: &str, shape: &[usize], why: &str) -> Result<()> {
         let place = self.path.display();
-        let Some(info) = self.metadata.info(name) else {
+        let Some(found) = self.shape(name) else {
             fail!(Tensor, "{place}: tensor {name:?} is missing, expected {shape:?} ({why})");
         };
-        if info.shape != shape {
-            fail!(Tensor, "{place}: tensor {name:?} is {:?}, expected {shape:?} ({why})", info.shape);
+        if found != shape {
+            fail!(Tensor, "{place}: tensor {name:?} is {found:?}, expected {shape:?} ({why})");
         }
-        if !matches!(info.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
-            fail!(Tensor, "{place}: tensor {name:?} has element type {:?}, expected F32, F16 or BF16", info.dtype);
+        let dtype = match &self.store {
+            Store::Safetensors { metadata, .. } => metadata.info(name).map(|info| info.dtype),
+            Store::Memory(_) => Some(Dtype::F32),
+        };
+        match dtype {
+            Some(Dtype::F32 | Dtype::F16 | Dtype::BF16) => Ok(()),
+            other => fail!(Tensor, "{place}: tensor {name:?} has element type {other:?}, expected F32, F16 or BF16"),
         }
-        Ok(())
     }
 
     /// The first `rows` rows of a tensor as f32; every one must be a finite number.
     pub(crate) fn read_rows(&self, name: &str, rows: usize) -> Result<Vec<f32>> {
         let place = self.path.display();
-        let Some(info) = self.metadata.info(name) else {
+        let Some(shape) = self.shape(name) else {
             fail!(Tensor, "{place}: tensor {name:?} is missing");
         };
-        let width: usize = info.shape.iter().skip(1).product();
-        let elements = width * rows.min(info.shape.first().copied().unwrap_or(1));
+        let elements = shape.iter().skip(1).product::<usize>() * rows.min(shape.first().copied().unwrap_or(1));
+        let values = match &self.store {
+            Store::Safetensors { file, metadata, data_start } => {
+                self.read_elements(file, metadata, *data_start, name, elements)?
+            }
+            Store::Memory(named) => named[name].1[..elements].to_vec(),
+        };
+        if let Some(at) = values.iter().position(|x| !x.is_finite()) {
+            fail!(Tensor, "{place}: tensor {name:?} holds {} at index {at}, expected finite numbers", values[at]);
+        }
+        Ok(values)
+    }
+
+    fn read_elements(
+        &self,
+        mut file: &File,
+        metadata: &Metadata,
+        data_start: u64,
+        name: &str,
+        elements: usize,
+    ) -> Result<Vec<f32>> {
+        let place = self.path.display();
+        let Some(info) = metadata.info(name) else {
+            fail!(Tensor, "{place}: tensor {name:?} is missing");
+        };
         let mut values = vec![0f32; elements];
-        let mut file = &self.file;
-        let start = self.data_start + info.data_offsets.0 as u64;
+        let start = data_start + info.data_offsets.0 as u64;
         file.seek(SeekFrom::Start(start)).map_err(|e| Error::io(&self.path, e))?;
         if info.dtype == Dtype::F32 {
             file.read_exact(bytemuck::cast_slice_mut(&mut values)).map_err(|e| Error::io(&self.path, e))?;
@@ -109,9 +153,6 @@ impl Tensors {
                 }
             };
             values.iter_mut().zip(halves).for_each(|(value, bits)| *value = widen(bits));
-        }
-        if let Some(at) = values.iter().position(|x| !x.is_finite()) {
-            fail!(Tensor, "{place}: tensor {name:?} holds {} at index {at}, expected finite numbers", values[at]);
         }
         Ok(values)
     }
