@@ -94,10 +94,14 @@ pub fn quantize(options: &Options, progress: Progress<'_>) -> Result<Report> {
     };
     let calibration = match &options.calibration {
         None => None,
-        Some(wanted) => Some(calibrated(&mut student, wanted, options.keep_f16, &mut recipe)?),
+        Some(wanted) => Some(calibrated(&mut student, wanted, &options.keep_f16, &mut recipe)?),
     };
-    if let (KeepF16::Worst(count), Some(found)) = (options.keep_f16, &calibration) {
-        recipe.f16 = sensitivity::worst(&student, &found.sensitivity, count);
+    match (&options.keep_f16, &calibration) {
+        (KeepF16::Named(names), _) => recipe.f16 = sensitivity::named(&student, names)?,
+        (KeepF16::Worst(count), Some(found)) => {
+            recipe.f16 = sensitivity::worst(&student, &found.sensitivity, *count);
+        }
+        _ => {}
     }
     let mut packed = Packed::new(&student, &recipe)?;
     let mut facts = facts(&student, &recipe, &packed, &pruning, &calibration)?;
@@ -116,7 +120,7 @@ pub fn quantize(options: &Options, progress: Progress<'_>) -> Result<Report> {
             let found = reference.compare(&path, wanted, progress)?;
             let kept = recipe.f16.len();
             let all = LinearName::all(&student.architecture).count();
-            let (KeepF16::Auto, Some(calibration)) = (options.keep_f16, &calibration) else { break found };
+            let (KeepF16::Auto, Some(calibration)) = (&options.keep_f16, &calibration) else { break found };
             if found.drop <= wanted.max_drop || kept == all {
                 break found;
             }
@@ -159,7 +163,7 @@ impl Options {
         if self.keep_f16 != KeepF16::None && !int8 {
             fail!(Usage, "keeping linears in f16 is for int8 bundles, and this one is {}", self.weights);
         }
-        if self.keep_f16 != KeepF16::None && self.calibration.is_none() {
+        if self.keep_f16.needs_sensitivity() && self.calibration.is_none() {
             fail!(Usage, "keeping the most sensitive linears in f16 needs calibration text to find them (--calibrate)");
         }
         if self.keep_f16 == KeepF16::Auto && self.check.is_none() {
@@ -176,7 +180,7 @@ impl Options {
 fn calibrated(
     student: &mut Student,
     options: &CalibrationOptions,
-    keep: KeepF16,
+    keep: &KeepF16,
     recipe: &mut Recipe,
 ) -> Result<CalibrationReport> {
     let mut calibration = Calibration::new(student, &Network::new(student)?, &options.data, options.pairs)?;
@@ -194,7 +198,7 @@ fn calibrated(
             recipe.scales.insert(name.prefix(), scales);
         }
     }
-    if options.sensitivity || keep != KeepF16::None {
+    if options.sensitivity || keep.needs_sensitivity() {
         report.sensitivity = sensitivity::measure(student, &Network::new(student)?, &calibration, recipe)?;
     }
     Ok(report)

@@ -57,8 +57,9 @@ struct Args {
     #[arg(long, requires = "calibrate")]
     sensitivity: bool,
 
-    /// Keep the N most sensitive linears in f16, or as few as --check needs with "auto"
-    #[arg(long, value_name = "N|auto", requires = "calibrate", value_parser = keep)]
+    /// Keep linears in f16: the N most sensitive on the calibration text, as few as --check needs with "auto", or by name
+    /// (pooler,layer.0.ffn_down)
+    #[arg(long, value_name = "N|auto|NAMES", value_parser = keep)]
     keep_f16: Option<KeepF16>,
 
     /// Drop word pieces that these texts never need (single characters stay)
@@ -150,7 +151,10 @@ fn ranges(text: &str) -> Result<Range, String> {
 fn keep(text: &str) -> Result<KeepF16, String> {
     match text {
         "auto" => Ok(KeepF16::Auto),
-        number => number.parse().map(KeepF16::Worst).map_err(|_| format!("{text:?}: expected a number or \"auto\"")),
+        number if number.starts_with(|c: char| c.is_ascii_digit()) => {
+            number.parse().map(KeepF16::Worst).map_err(|e| format!("{text:?}: {e}"))
+        }
+        names => Ok(KeepF16::Named(names.split(',').map(|name| name.trim().to_string()).collect())),
     }
 }
 

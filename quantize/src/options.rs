@@ -35,15 +35,24 @@ impl CalibrationOptions {
 }
 
 /// Which linears of an int8 bundle stay f16.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum KeepF16 {
     /// None.
     #[default]
     None,
+    /// These, by name (`layer.5.ffn_down`, `pooler`).
+    Named(Vec<String>),
     /// So many, the most sensitive ones; needs calibration text.
     Worst(usize),
     /// As few as let the check pass; needs calibration text and a check.
     Auto,
+}
+
+impl KeepF16 {
+    /// Whether the most sensitive linears must be known.
+    pub(crate) fn needs_sensitivity(&self) -> bool {
+        matches!(self, KeepF16::Worst(_) | KeepF16::Auto)
+    }
 }
 
 /// What to quantise, and how.

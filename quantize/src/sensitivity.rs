@@ -5,7 +5,7 @@ use attar_rounding::int8;
 use serde::Serialize;
 
 use crate::calibrate::{Calibration, embed};
-use crate::error::Result;
+use crate::error::{Result, fail};
 use crate::network::{Instead, Matrix, Network};
 use crate::pack::Recipe;
 use crate::student::Student;
@@ -62,6 +62,19 @@ pub(crate) fn measure(
 fn rmse(a: &[f32], b: &[f32]) -> f64 {
     let squares: f64 = a.iter().zip(b).map(|(x, y)| f64::from(x - y).powi(2)).sum();
     (squares / a.len().max(1) as f64).sqrt()
+}
+
+/// The linears of these names, in file order.
+///
+/// # Errors
+/// [`crate::ErrorKind::Usage`] for a name that no linear has.
+pub(crate) fn named(student: &Student, names: &[String]) -> Result<Vec<LinearName>> {
+    let a = &student.architecture;
+    if let Some(unknown) = names.iter().find(|name| LinearName::parse(name, a).is_none()) {
+        let known: Vec<String> = LinearName::all(a).map(LinearName::prefix).collect();
+        fail!(Usage, "no linear is called {unknown:?}; there are {}", known.join(", "));
+    }
+    Ok(LinearName::all(a).filter(|name| names.contains(&name.prefix())).collect())
 }
 
 /// The `count` most sensitive linears, in file order.

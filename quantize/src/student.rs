@@ -323,11 +323,13 @@ fn from_classifier(folder: &Path, config: &BertConfig, tensors: Tensors) -> Resu
     let mut provenance = Map::new();
     let name = config.name_or_path.as_deref().filter(|name| !name.is_empty());
     provenance.insert("source".into(), json!(name.unwrap_or("a Hugging Face BertForSequenceClassification")));
-    let gamma = tensors.shape("bert.embeddings.LayerNorm.weight").is_none()
-        && tensors.shape("bert.embeddings.LayerNorm.gamma").is_some();
+    // Some exporters leave the wrapper's name out.
+    let prefix = if tensors.shape("embeddings.word_embeddings.weight").is_some() { "" } else { "bert." };
+    let has = |name: &str| tensors.shape(&format!("{prefix}{name}")).is_some();
+    let gamma = !has("embeddings.LayerNorm.weight") && has("embeddings.LayerNorm.gamma");
     let mut student = open(folder, config, tensors, vec![head], provenance)?;
     student.head_layers = vec![vec![vec![layer]]];
-    student.prefix = "bert.";
+    student.prefix = prefix;
     if gamma {
         student.norm_names = ["LayerNorm.gamma", "LayerNorm.beta"];
     }

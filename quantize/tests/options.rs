@@ -106,6 +106,9 @@ fn calibration_ranges_and_sensitivity() {
         found.sensitivity.iter().map(|s| s.part.as_str()).filter(|part| *part != "embeddings").take(2).collect();
     assert_eq!(report.f16_linears.len(), 2);
     assert!(report.f16_linears.iter().all(|linear| worst.contains(&linear.as_str())), "{worst:?}");
+    let named = KeepF16::Named(vec!["pooler".into(), "layer.1.ffn_up".into()]);
+    let report = run(&Options { keep_f16: named, ..options.clone() }).unwrap();
+    assert_eq!(report.f16_linears, ["layer.1.ffn_up", "pooler"], "in file order");
     // Every linear in f16: only the rounding of embeddings is left of int8.
     let all = Options { keep_f16: KeepF16::Worst(100), ..options.clone() };
     assert!(largest(&logits(&all), &exact) < difference);
@@ -137,6 +140,7 @@ fn options_that_contradict_are_refused() {
         Options { keep_f16: KeepF16::Worst(1), ..options(&source, "x") },
         Options { keep_f16: KeepF16::Auto, calibration: calibration.clone(), ..options(&source, "x") },
         Options { weights: Weights::F16, calibration: calibration.clone(), ..options(&source, "x") },
+        Options { keep_f16: KeepF16::Named(vec!["layer.2.qkv".into()]), ..options(&source, "x") },
     ] {
         assert_eq!(run(&options).unwrap_err().kind(), ErrorKind::Usage);
     }
