@@ -74,10 +74,24 @@ pub struct TrainSettings {
     pub soft_temperature: f64,
     /// A set with n rows is drawn in proportion to n^temperature; 1 means every row once an epoch.
     pub sampling_temperature: f64,
+    /// Train with the roundings of an int8 bundle (min-max ranges) for the last part of the steps, and validate with them.
+    // Left out where it is off, so that runs of before this setting are recognised by the same hash.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub quantization_aware: bool,
+    /// The share of the steps after which `quantization_aware` begins, 0 to 1.
+    #[serde(skip_serializing_if = "is_default_start")]
+    pub quantization_start: f64,
     /// How many times the validation split is scored, evenly spread over the steps; at least the last step.
     pub evaluations: usize,
     /// Stop after this many evaluations without a better one; 0 for never. The best weights are kept either way.
     pub patience: usize,
+}
+
+/// The default of [`TrainSettings::quantization_start`]: rounding noise is of use when the weights have settled.
+const QUANTIZATION_START: f64 = 0.7;
+
+fn is_default_start(start: &f64) -> bool {
+    *start == QUANTIZATION_START
 }
 
 impl Default for TrainSettings {
@@ -97,6 +111,8 @@ impl Default for TrainSettings {
             soft_loss: SoftLoss::Mse,
             soft_temperature: 1.0,
             sampling_temperature: 1.0,
+            quantization_aware: false,
+            quantization_start: QUANTIZATION_START,
             evaluations: 8,
             patience: 0,
         }
@@ -154,6 +170,7 @@ impl TrainSettings {
         positive("learning_rate", self.learning_rate)?;
         positive("soft_temperature", self.soft_temperature)?;
         fraction("warmup", self.warmup)?;
+        fraction("quantization_start", self.quantization_start)?;
         fraction("soft_label_weight", self.soft_label_weight)?;
         fraction("sampling_temperature", self.sampling_temperature)?;
         for (name, value) in [("weight_decay", self.weight_decay), ("clip", self.clip)] {

@@ -77,6 +77,11 @@ pub fn train(
         all => all.min(settings.max_steps),
     };
     let schedule = settings.schedule(steps);
+    // The first step that computes with an int8 bundle's roundings.
+    let rounded_from = match settings.quantization_aware {
+        true => (settings.quantization_start * steps as f64).round() as usize,
+        false => usize::MAX,
+    };
     let evaluate_every = steps.div_ceil(settings.evaluations.max(1)).max(1);
 
     let parameters = student.parameters();
@@ -105,6 +110,7 @@ pub fn train(
             // A GPU makes its dropout masks with its own generator.
             around.device.set_seed(mask_seed(seed, at.step, 0))?;
         }
+        let rounded = (at.step >= rounded_from).then(|| student.simulate_int8()).transpose()?;
         let mut sum: Option<Gradients> = None;
         let mut loss = 0.0;
         let part = batch.rows.len().div_ceil(settings.micro_batches);
@@ -118,6 +124,8 @@ pub fn train(
                 None => sum = Some(gradients),
             }
         }
+        // Gradients of the rounded weights change the f32 ones.
+        rounded.map_or(Ok(()), |rounded| rounded.restore())?;
         let mut gradients = sum.expect("a planned batch has at least one row");
         let limit = if settings.clip > 0.0 { settings.clip } else { f64::INFINITY };
         let norm = gradients.clip(limit)?;
@@ -134,8 +142,11 @@ pub fn train(
         progress.update(at.step as u64, || format!("loss {:.4} {speed:.1} ex/s", at.mean_loss()));
 
         if at.step % evaluate_every == 0 || at.step == steps {
+            // All validation is of int8 where that is trained for: the best step is the best int8 student.
+            let rounded = settings.quantization_aware.then(|| student.simulate_int8()).transpose()?;
             at.last_scores =
                 validation.iter().map(|set| evaluate::validate(student, set, around.device)).collect::<Result<_>>()?;
+            rounded.map_or(Ok(()), |rounded| rounded.restore())?;
             let objective = objective(&at.last_scores);
             progress.say(format!("step {} loss {:.4} {}", at.step, at.mean_loss(), in_words(&at.last_scores)));
             history.append(&at, rate, speed)?;

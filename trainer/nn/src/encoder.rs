@@ -4,6 +4,8 @@ mod names;
 mod relative;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{D, DType, Device, Tensor};
 
@@ -109,6 +111,8 @@ pub struct Encoder {
     layers: Vec<Layer>,
     pooler: Dense,
     precision: Precision,
+    /// Whether linears' inputs are rounded; clones share it, as they share the parameters.
+    round_activations: Arc<AtomicBool>,
 }
 
 impl Encoder {
@@ -196,6 +200,7 @@ impl Encoder {
             relative,
             layers,
             pooler: dense("pooler.dense", "pooler.dense", hidden, hidden, !source.has("pooler.dense.weight"))?,
+            round_activations: Arc::default(),
             config,
             precision: Precision::F32,
         })
@@ -209,6 +214,19 @@ impl Encoder {
     /// The shape.
     pub fn config(&self) -> &EncoderConfig {
         &self.config
+    }
+
+    /// Rounds the input of every linear to int8 and back from now on, or no longer (see [`ops::round_activations`]).
+    pub(crate) fn set_round_activations(&self, on: bool) {
+        self.round_activations.store(on, Ordering::Relaxed);
+    }
+
+    /// The parameters that an int8 runtime rounds: weights of the linears, word and position embeddings.
+    pub(crate) fn rounded_parameters(&self) -> Vec<&Parameter> {
+        let linears =
+            self.layers.iter().flat_map(|l| [&l.query, &l.key, &l.value, &l.attention_output, &l.up, &l.down]);
+        let weights = linears.chain([&self.pooler]).map(|dense| &dense.weight);
+        [&self.word, &self.position].into_iter().chain(weights).collect()
     }
 
     /// Where the parameters are.
@@ -280,7 +298,10 @@ impl Encoder {
     }
 
     fn pooled_from(&self, hidden: &Tensor, mode: Mode) -> Result<Tensor> {
-        let first = hidden.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?;
+        let mut first = hidden.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?;
+        if self.round_activations.load(Ordering::Relaxed) {
+            first = ops::round_activations(&first)?;
+        }
         Ok(self.pooler.apply(&first, mode != Mode::Eval)?.tanh()?)
     }
 
@@ -392,6 +413,7 @@ impl Encoder {
             output_dropout: keys.next(self.config.hidden_dropout),
             layer_norm_eps: self.config.layer_norm_eps,
             first_only,
+            round_activations: self.round_activations.load(Ordering::Relaxed),
         };
         let (hidden, projections) = ops::encoder_layer(x, &tensors, bias, &spec, capture.projections)?;
         if let Some([query, key, value]) = projections {

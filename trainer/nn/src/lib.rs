@@ -41,6 +41,7 @@ pub mod optim;
 mod parameters;
 mod precision;
 mod random;
+mod rounding;
 pub mod selftest;
 mod student;
 
@@ -53,6 +54,7 @@ pub use gradients::{Gradients, backward};
 pub use head::HeadSpec;
 pub use parameters::{Parameter, Parameters};
 pub use precision::Precision;
+pub use rounding::Int8Student;
 pub use student::Student;
 
 /// Whether a forward pass trains.

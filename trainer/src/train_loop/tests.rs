@@ -63,6 +63,25 @@ fn one_batch_is_learned_by_heart() {
     assert!(history.last().unwrap().loss < 0.2, "{history:?}");
 }
 
+/// The gradients are those of rounded weights, what they change are the f32 ones.
+#[test]
+fn quantisation_aware_training_learns_int8_students() {
+    let world = World::new(8);
+    let settings = TrainSettings { quantization_aware: true, quantization_start: 0.0, ..quick(150) };
+    let student = world.student();
+    let summary = world.train(&student, "aware", &settings, &Stop::default()).unwrap();
+    assert_eq!(summary.scores[0].gold.accuracy, 1.0, "validation is of the rounded student");
+    let own = bits(&student);
+    let rounded = student.simulate_int8().unwrap();
+    let moved = own.iter().zip(bits(&student)).filter(|(a, b)| a.1 != b.1).count();
+    assert!(moved > 10, "the weights that are kept lie between int8's: {moved} tensors move");
+    rounded.restore().unwrap();
+    assert_eq!(bits(&student), own);
+    let plain = world.student();
+    world.train(&plain, "plain", &quick(150), &Stop::default()).unwrap();
+    assert!(bits(&plain) != own, "rounding changed nothing");
+}
+
 #[test]
 fn soft_labels_alone_are_learned() {
     let mut world = World::new(8);

@@ -26,6 +26,22 @@ fn is_half(x: &Tensor) -> bool {
     matches!(x.dtype(), DType::F16 | DType::BF16)
 }
 
+/// See [`super::round_activations`].
+///
+/// # Errors
+/// [`crate::ErrorKind::Tensor`] where the device fails.
+pub fn round_activations(x: &Tensor) -> Result<Tensor> {
+    if is_half(x) {
+        return Ok(round_activations(&x.to_dtype(DType::F32)?)?.to_dtype(x.dtype())?);
+    }
+    let fixed = x.detach();
+    // Rows of zeros stay zeros, whatever they are multiplied by.
+    let most = fixed.abs()?.max_keepdim(D::Minus1)?.maximum(f64::from(attar_rounding::int8::ZERO_ROW))?;
+    let rounded = fixed.broadcast_mul(&(most.recip()? * 127.0)?)?.clamp(-127.0, 127.0)?.round()?;
+    let rounded = rounded.broadcast_mul(&(most / 127.0)?)?;
+    Ok((x + (rounded - fixed)?.detach())?)
+}
+
 /// `x Φ(x)`, Φ the normal distribution function (Hendrycks and Gimpel 2016), exact.
 ///
 /// # Errors

@@ -60,6 +60,8 @@ pub struct LayerSpec {
     pub layer_norm_eps: f64,
     /// Compute only the first token's row: the result is `[b, 1, h]`.
     pub first_only: bool,
+    /// Round the input of each linear as an int8 runtime does; gradients pass as if it had not been rounded.
+    pub round_activations: bool,
 }
 
 /// A post-norm transformer encoder layer (Vaswani et al. 2017, as BERT has it): x `[b, s, h]`, result `[b, s, h]`, or
@@ -99,14 +101,18 @@ pub(super) fn composed(
 ) -> Result<(Tensor, Option<[Tensor; 3]>)> {
     let hidden = x.dims3()?.2;
     let mut captured = None;
+    let rounded = |x: &Tensor| if spec.round_activations { super::round_activations(x) } else { Ok(x.clone()) };
+    let own = x;
+    let x = &rounded(x)?;
     let [q, k, v] = [&t.query, &t.key, &t.value].map(|(w, b)| (w, b));
     let (own, context) = if spec.first_only && !projections {
         let first = x.narrow(1, 0, 1)?.contiguous()?;
+        let own = own.narrow(1, 0, 1)?.contiguous()?;
         let bias = bias.map(ScoreBias::first_query).transpose()?;
         let queries = super::linear(&first, q.0, q.1)?;
         let kv = super::projections(x, &[k, v])?;
         let context = super::attention(&queries, &kv, bias.as_ref(), &spec.attention)?;
-        (first, context)
+        (own, context)
     } else {
         let qkv = super::projections(x, &[q, k, v])?;
         if projections {
@@ -115,17 +121,17 @@ pub(super) fn composed(
         }
         let context = super::self_attention(&qkv, bias, &spec.attention)?;
         if spec.first_only {
-            (x.narrow(1, 0, 1)?.contiguous()?, context.narrow(1, 0, 1)?.contiguous()?)
+            (own.narrow(1, 0, 1)?.contiguous()?, context.narrow(1, 0, 1)?.contiguous()?)
         } else {
-            (x.clone(), context)
+            (own.clone(), context)
         }
     };
     let eps = spec.layer_norm_eps;
-    let out = super::linear(&context, &t.attention_output.0, &t.attention_output.1)?;
+    let out = super::linear(&rounded(&context)?, &t.attention_output.0, &t.attention_output.1)?;
     let (weight, bias) = &t.attention_norm;
     let middle = super::residual_layer_norm(&out, &own, weight, bias, eps, spec.attention_dropout)?;
-    let up = super::linear_gelu(&middle, &t.up.0, &t.up.1)?;
-    let down = super::linear(&up, &t.down.0, &t.down.1)?;
+    let up = super::linear_gelu(&rounded(&middle)?, &t.up.0, &t.up.1)?;
+    let down = super::linear(&rounded(&up)?, &t.down.0, &t.down.1)?;
     let (weight, bias) = &t.output_norm;
     Ok((super::residual_layer_norm(&down, &middle, weight, bias, eps, spec.output_dropout)?, captured))
 }

@@ -139,6 +139,15 @@ pub fn projections(x: &Tensor, layers: &[(&Tensor, &Tensor)]) -> Result<Tensor> 
     }
 }
 
+/// Rows rounded to int8 and back, as an int8 runtime rounds the input of a linear: `scale = max|x| / 127`, ties to even. The
+/// gradient is that of the identity (straight-through: Bengio et al. 2013).
+///
+/// # Errors
+/// As [`linear`].
+pub fn round_activations(x: &Tensor) -> Result<Tensor> {
+    composite::round_activations(x)
+}
+
 /// `GELU(x wᵀ + b)` with the exact GELU.
 ///
 /// # Errors

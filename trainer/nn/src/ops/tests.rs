@@ -349,6 +349,7 @@ fn the_fused_encoder_layer_matches_its_parts() {
             output_dropout: dropout.map(|d| Dropout { key: d.key ^ 2, ..d }),
             layer_norm_eps: 1e-6,
             first_only,
+            round_activations: false,
         };
         let weights = match first_only {
             true => normal(&[3, 1, hidden], 4, 1.0),
@@ -369,5 +370,33 @@ fn the_fused_encoder_layer_matches_its_parts() {
                 &|t| Ok(layer::composed(&t[0], &tensors(t), bias(t)?.as_ref(), &spec, false)?.0),
             );
         }
+        // Rounded inputs: a step function, of which finite differences say nothing; the composite is the definition.
+        let spec = LayerSpec { round_activations: true, ..spec };
+        let name = format!("encoder layer, rounded, first_only {first_only}, {dropout:?}");
+        let fast = |t: &[Tensor]| Ok(encoder_layer(&t[0], &tensors(t), None, &spec, false)?.0);
+        let composite = |t: &[Tensor]| Ok(layer::composed(&t[0], &tensors(t), None, &spec, false)?.0);
+        let (y, g) = run(&fast, &operands, &weights);
+        let (expected, expected_g) = run(&composite, &operands, &weights);
+        assert_close(&format!("{name}: result"), &y, &expected, TOLERANCE);
+        for (i, (g, e)) in g.iter().zip(&expected_g).enumerate() {
+            // The keys' biases have a gradient of zero: what is there is the order of summation.
+            assert_close(&format!("{name}: gradient of input {i}"), g, e, 16.0 * TOLERANCE);
+        }
+        let plain = (fast(&operands).unwrap() * &weights).unwrap();
+        assert_close(&format!("{name}: without a graph"), &plain, &expected, TOLERANCE);
     }
+}
+
+/// What the composite of plain operators gives is what the quantizer and the runtime share.
+#[test]
+fn rounded_activations_are_the_runtime_s() {
+    let x = normal(&[5, 33], 7, 3.0);
+    let got = flat(&round_activations(&x).unwrap());
+    let mut expected = x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    attar_rounding::int8::round_activations(&mut expected, 33);
+    for (got, expected) in got.iter().zip(expected) {
+        assert!((got - f64::from(expected)).abs() < 1e-5, "{got} and {expected}");
+    }
+    let zeros = Tensor::zeros((2, 3), DType::F32, &Device::Cpu).unwrap();
+    assert_eq!(flat(&round_activations(&zeros).unwrap()), [0.0; 6]);
 }

@@ -12,7 +12,7 @@ use super::norm::LayerNorm;
 use super::{Buffer, elements, simd, with_elements};
 use crate::ops::{LayerSpec, LayerTensors, ScoreBias};
 
-/// Results of the parts that the backward pass needs.
+/// Results of the parts that the backward pass needs; rounded where the linears' inputs are.
 struct Saved {
     /// The first tokens' rows of the input, where only they are computed.
     first: Option<Buffer>,
@@ -38,8 +38,25 @@ pub(crate) struct Layer {
     output_norm: LayerNorm,
     seq: usize,
     hidden: usize,
+    round: bool,
     keep: bool,
     saved: OnceLock<Saved>,
+}
+
+/// Rounds rows as [`crate::ops::round_activations`] does, in place.
+fn round_rows(x: &mut [f32], width: usize) {
+    x.par_chunks_mut(width * ROUNDED_AT_ONCE).for_each(|x| attar_rounding::int8::round_activations(x, width));
+}
+
+/// Rows that one task rounds.
+const ROUNDED_AT_ONCE: usize = 64;
+
+/// A rounded copy.
+fn rounded(x: &[f32], width: usize) -> Buffer {
+    let mut out = Buffer::stale(x.len());
+    out.copy_from_slice(x);
+    round_rows(&mut out, width);
+    out
 }
 
 impl Layer {
@@ -75,6 +92,7 @@ impl Layer {
             output_norm: norm(&t.output_norm, spec.output_dropout),
             seq,
             hidden,
+            round: spec.round_activations,
             keep,
             saved: OnceLock::new(),
         })
@@ -91,22 +109,42 @@ impl Layer {
     }
 
     fn forward(&self, x: &[f32]) -> Result<Buffer> {
-        let packed = self.packed.forward(x)?;
-        let (first, queries, context) = match &self.query {
+        let input = self.round.then(|| rounded(x, self.hidden));
+        let packed = self.packed.forward(input.as_deref().unwrap_or(x))?;
+        drop(input);
+        let mut residual = None;
+        let (first, queries, mut context) = match &self.query {
             Some(query) => {
-                let first = self.first_rows(x);
+                let mut first = self.first_rows(x);
+                if self.round {
+                    residual = Some(self.first_rows(x));
+                    round_rows(&mut first, self.hidden);
+                }
                 let queries = query.forward(&first)?;
                 let context = self.attention.forward(&self.attention.apart(&queries, &packed));
                 (Some(first), Some(queries), context)
             }
             None => (None, None, self.attention.forward(&self.attention.packed(&packed))),
         };
+        if self.round {
+            round_rows(&mut context, self.hidden);
+        }
         let out = self.attention_output.forward(&context)?;
-        let middle = self.attention_norm.forward(&out, Some(first.as_deref().unwrap_or(x)))?;
+        let own = residual.as_deref().or(first.as_deref()).unwrap_or(x);
+        let mut middle = self.attention_norm.forward(&out, Some(own))?;
         drop(out);
-        let up = self.up.forward(&middle)?;
+        // The residual is not rounded; the linear's input is.
+        let residual = self.round.then(|| {
+            let input = rounded(&middle, self.hidden);
+            std::mem::replace(&mut middle, input)
+        });
+        let mut up = self.up.forward(&middle)?;
+        if self.round {
+            let inner = up.len() / (middle.len() / self.hidden).max(1);
+            round_rows(&mut up, inner);
+        }
         let down = self.down.forward(&up)?;
-        let y = self.output_norm.forward(&down, Some(&middle))?;
+        let y = self.output_norm.forward(&down, Some(residual.as_deref().unwrap_or(&middle)))?;
         if self.keep {
             // Filled once: an operator runs forward once.
             let _ = self.saved.set(Saved { first, queries, packed, context, middle, up });
@@ -119,6 +157,8 @@ impl Layer {
         let Some(saved) = self.saved.get() else {
             candle_core::bail!("encoder layer: the forward pass kept nothing for a backward pass");
         };
+        let input = self.round.then(|| rounded(x, self.hidden));
+        let x = input.as_deref().unwrap_or(x);
         let (mut d_middle, d_down) = self.output_norm.backward(dy)?;
         let mut d_up = Buffer::stale(saved.up.len());
         self.down.backward(&saved.up, d_down.as_deref().unwrap_or(&d_middle), Some(&mut d_up), false)?;
