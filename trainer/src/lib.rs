@@ -6,7 +6,9 @@
 
 #![forbid(unsafe_code)]
 
+mod canonical;
 pub mod checkpoint;
+pub mod comparison;
 pub mod config;
 pub mod data;
 mod error;

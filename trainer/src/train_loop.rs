@@ -43,6 +43,9 @@ pub struct Summary {
     pub best_step: usize,
     /// Validation at that step.
     pub scores: Vec<HeadScores>,
+    /// The same of training rows, of each set, where a run has measured it.
+    #[serde(default)]
+    pub training_scores: Vec<HeadScores>,
     /// Seconds over all sittings.
     pub seconds: f64,
     /// Trained examples a second, in this sitting.
@@ -166,6 +169,7 @@ pub fn train(
         steps: at.step,
         best_step: at.best.map_or(at.step, |(step, _)| step),
         scores: at.best_scores,
+        training_scores: Vec::new(),
         seconds: at.seconds,
         examples_per_second: examples as f64 / begun.elapsed().as_secs_f64(),
     })
