@@ -23,8 +23,10 @@ encoder = "\u0000"
 heads = [{ name = "\u0000" }]
 [stage1]
 sets = [{ head = "\u0000" }]
+match = { teacher = "\u0000" }
 [stage2]
 sets = [{ head = "\u0000" }]
+match = { teacher = "\u0000" }
 "#;
 
 static DEFAULTS: LazyLock<Value> = LazyLock::new(|| {

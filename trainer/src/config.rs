@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Columns, RowFilter, head_labels};
 use crate::error::{Error, Result};
+use crate::matching::MatchConfig;
 use crate::pairs::PairsConfig;
 use crate::scheme::Scheme;
 use crate::settings::TrainSettings;
@@ -272,6 +273,9 @@ pub struct StageConfig {
     /// How.
     #[serde(default)]
     pub training: TrainSettings,
+    /// What the student's last layer learns of a teacher's insides.
+    #[serde(default, rename = "match")]
+    pub matching: Option<MatchConfig>,
 }
 
 /// Rows for one head.

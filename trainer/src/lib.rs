@@ -18,6 +18,7 @@ mod files;
 pub mod hash;
 pub mod history;
 pub mod label;
+pub mod matching;
 pub mod metrics;
 pub mod objective;
 pub mod pairs;

@@ -13,10 +13,9 @@ use crate::data::{BatchPlan, PlanSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::{self, HeadScores};
 use crate::history::History;
-use crate::objective::batch_loss;
+use crate::objective::{Objective, batch_loss};
 use crate::progress::{Reporter, Stop};
 use crate::sets::TrainingSet;
-use crate::settings::TrainSettings;
 
 /// Where and for whom a training runs; nothing here changes its result.
 pub struct Surroundings<'a> {
@@ -54,7 +53,7 @@ pub struct Summary {
 
 /// Trains a student in place and leaves it with the weights of the best validation.
 ///
-/// The result is a function of the student, the sets, the settings, the seed and (on the CPU) the number of threads; a
+/// The result is a function of the student, the sets, the objective, the seed and (on the CPU) the number of threads; a
 /// training that is stopped and called again with the same goes on from its checkpoint and ends with the same bits.
 ///
 /// # Errors
@@ -64,11 +63,12 @@ pub fn train(
     student: &Student,
     sets: &[TrainingSet],
     validation: &[TrainingSet],
-    settings: &TrainSettings,
+    objective: Objective<'_>,
     seed: u64,
     fingerprint: &str,
     around: &Surroundings<'_>,
 ) -> Result<Summary> {
+    let settings = objective.settings;
     settings.check()?;
     let lengths: Vec<Vec<u32>> = sets.iter().map(TrainingSet::lengths).collect();
     let sizes: Vec<usize> = lengths.iter().map(Vec::len).collect();
@@ -82,7 +82,8 @@ pub fn train(
     let schedule = settings.schedule(steps);
     let evaluate_every = steps.div_ceil(settings.evaluations.max(1)).max(1);
 
-    let parameters = student.parameters();
+    let with_projection = objective.matcher.map(|m| m.parameters(student)).transpose()?;
+    let parameters = with_projection.as_ref().unwrap_or(student.parameters());
     let mut optimizer = Optimizer::new(settings.optimizer_kind(), parameters)?;
     let checkpoints = Checkpoints::new(&around.folder.join("checkpoint"));
     let (mut at, mut best) = checkpoints
@@ -113,7 +114,7 @@ pub fn train(
         let part = batch.rows.len().div_ceil(settings.micro_batches);
         for (micro, rows) in batch.rows.chunks(part).enumerate() {
             let mode = Mode::Train { seed: mask_seed(seed, at.step, micro) };
-            let cost = batch_loss(student, set, rows, batch.rows.len(), settings, mode, around.device)?;
+            let cost = batch_loss(student, set, rows, batch.rows.len(), objective, mode, around.device)?;
             loss += f64::from(cost.to_scalar::<f32>()?);
             let gradients = backward(&cost, parameters)?;
             match &mut sum {
@@ -139,12 +140,12 @@ pub fn train(
         if at.step % evaluate_every == 0 || at.step == steps {
             at.last_scores =
                 validation.iter().map(|set| evaluate::validate(student, set, around.device)).collect::<Result<_>>()?;
-            let objective = objective(&at.last_scores);
+            let score = selection_score(&at.last_scores);
             progress.say(format!("step {} loss {:.4} {}", at.step, at.mean_loss(), in_words(&at.last_scores)));
             history.append(&at, rate, speed)?;
             at.loss_sum = (0.0, 0);
-            if !validation.is_empty() && at.best.is_none_or(|(_, score)| objective > score) {
-                at.best = Some((at.step, objective));
+            if !validation.is_empty() && at.best.is_none_or(|(_, best)| score > best) {
+                at.best = Some((at.step, score));
                 at.best_scores = at.last_scores.clone();
                 at.since_best = 0;
                 best = Some(parameters.snapshot()?);
@@ -184,7 +185,7 @@ fn restore_best(student: &Student, best: Option<&HashMap<String, Tensor>>) -> Re
 
 /// Accuracy over all validation rows (so that a head with few of them does not choose by chance), or without any gold
 /// label the negative mean soft error.
-fn objective(scores: &[HeadScores]) -> f64 {
+fn selection_score(scores: &[HeadScores]) -> f64 {
     let rows: usize = scores.iter().map(|s| s.gold.rows).sum();
     if rows > 0 {
         return scores.iter().map(|s| s.gold.accuracy * s.gold.rows as f64).sum::<f64>() / rows as f64;

@@ -102,7 +102,7 @@ pub fn distill(a: &DistillArguments, common: &Common, options: impl Fn(PathBuf) 
         let mut set = set_config("relevance", path);
         set.teachers = labellers("relevance");
         let training = TrainSettings { epochs: 1, patience: 0, ..config.stage2.training.clone() };
-        config.stage1 = Some(StageConfig { sets: vec![set], teachers: Vec::new(), training });
+        config.stage1 = Some(StageConfig { sets: vec![set], teachers: Vec::new(), training, matching: None });
         if !config.student.heads.iter().any(|h| h.name == "relevance") {
             config.student.heads.push(HeadConfig::named("relevance"));
         }
@@ -376,7 +376,7 @@ fn config_of(encoder: &Path, training: &Training, common: &Common) -> RunConfig 
         pairs: Vec::new(),
         teachers: Vec::new(),
         stage1: None,
-        stage2: StageConfig { sets: sets.collect(), teachers: Vec::new(), training: settings },
+        stage2: StageConfig { sets: sets.collect(), teachers: Vec::new(), training: settings, matching: None },
         evaluate: training.dev.iter().map(|(head, path)| evaluate_config(head, path)).collect(),
         evaluate_teachers: false,
         provenance: Default::default(),

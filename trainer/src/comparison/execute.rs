@@ -3,6 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 
+use attar_nn::Precision;
 use serde::{Deserialize, Serialize};
 
 use super::Comparison;
@@ -18,6 +19,9 @@ pub struct ComparisonRecord {
     pub comparison: Comparison,
     /// `cpu` or `cuda:N`.
     pub device: String,
+    /// What encoders computed in.
+    #[serde(default)]
+    pub precision: Precision,
     /// Threads in use.
     pub threads: usize,
     /// Commit of the program, or `unknown`.
@@ -44,6 +48,7 @@ pub fn execute(comparison: &Comparison, options: &RunOptions, only: Option<&str>
     let record = ComparisonRecord {
         comparison: comparison.clone(),
         device: options.device.clone(),
+        precision: options.precision,
         threads: if options.threads == 0 { rayon::current_num_threads() } else { options.threads },
         commit: commit(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -60,9 +60,22 @@ impl RunConfig {
         self.data_seed.unwrap_or(self.seed)
     }
 
-    /// Whether a teacher labels anything.
-    pub fn labels_anything(&self, teacher: &TeacherConfig) -> bool {
-        self.stages().flat_map(|stage| &stage.sets).any(|set| set.teachers.contains(&teacher.name))
+    /// Whether a teacher labels anything, or its insides are matched.
+    pub fn teaches(&self, teacher: &TeacherConfig) -> bool {
+        let matched = |stage: &StageConfig| stage.matching.as_ref().is_some_and(|m| m.teacher == teacher.name);
+        let labels = |stage: &StageConfig| stage.sets.iter().any(|set| set.teachers.contains(&teacher.name));
+        self.stages().any(|stage| matched(stage) || labels(stage))
+    }
+
+    /// The teacher of a name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn teacher(&self, name: &str) -> Result<&TeacherConfig> {
+        self.teachers.iter().find(|t| t.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.teachers.iter().map(|t| t.name.as_str()).collect();
+            Error::config(format!("teacher {name:?} is not in [[teachers]], which has: {}", names.join(", ")))
+        })
     }
 
     /// The head of a name.
@@ -120,6 +133,10 @@ impl RunConfig {
         }
         for stage in self.stages() {
             stage.training.check()?;
+            if let Some(matching) = &stage.matching {
+                matching.check()?;
+                self.teacher(&matching.teacher)?;
+            }
             for set in &stage.sets {
                 self.check_set(set)?;
             }

@@ -18,7 +18,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate;
 use crate::files;
 use crate::hash::{Fingerprint, hash_file, hash_model};
+use crate::matching::{MatchConfig, Matcher};
 use crate::metrics;
+use crate::objective::Objective;
 use crate::scheme::Scheme;
 use crate::settings::TrainSettings;
 use crate::train_loop::{Surroundings, train};
@@ -37,6 +39,7 @@ struct Stage<'a> {
     tokenizer: &'a Path,
     max_len: usize,
     settings: &'a TrainSettings,
+    matching: Option<&'a MatchConfig>,
 }
 
 /// What a student answers to the held-out rows of each head: stored as `training/NAME/validation.json`.
@@ -84,6 +87,7 @@ impl Runner<'_> {
             tokenizer: &folder.join("tokenizer.json"),
             max_len: teacher.max_len,
             settings: &teacher.training,
+            matching: None,
         };
         self.train_stage(&stage, &data, || {
             let mut model = Student::new(Encoder::load(&folder, &Layers::All, &self.device)?);
@@ -124,6 +128,7 @@ impl Runner<'_> {
                 tokenizer: &tokenizer_path,
                 max_len: student.max_len,
                 settings: &config.training,
+                matching: config.matching.as_ref(),
             };
             let folder = self.train_stage(&stage, &data, || self.first_student(number))?;
             start.add("stage1", hash_model(&folder)?.as_bytes());
@@ -141,6 +146,7 @@ impl Runner<'_> {
             tokenizer: &tokenizer_path,
             max_len: student.max_len,
             settings: &config.training,
+            matching: config.matching.as_ref(),
         };
         self.train_stage(&stage, &data, || match &before {
             Some(folder) => Ok(Student::load(folder, &self.device)?),
@@ -188,15 +194,20 @@ impl Runner<'_> {
         data: &StageData,
         first: impl FnOnce() -> Result<Student>,
     ) -> Result<PathBuf> {
-        let hash = Fingerprint::new()
+        let mut hash = Fingerprint::new()
             .with("name", &stage.name)
             .with("seed", stage.seed.to_string())
             .with("start", &stage.start)
             .with("data", &data.hash)
             .with("validation", canonical(&self.config.validation, &["validation"]))
             .with("max_len", stage.max_len.to_string())
-            .with("settings", canonical_settings(stage.settings))
-            .hex();
+            .with("settings", canonical_settings(stage.settings));
+        if let Some(matching) = stage.matching {
+            hash.add("match", canonical(matching, &["stage2", "match"]).as_bytes());
+            let teacher = self.teacher_folder(self.config.teacher(&matching.teacher)?);
+            hash.add("matched teacher", hash_model(&teacher)?.as_bytes());
+        }
+        let hash = hash.hex();
         let own = self.output("training").join(&stage.name);
         let (folder, training, mark) = match &self.options.shared {
             Some(shared) if stage.shared => {
@@ -254,7 +265,15 @@ impl Runner<'_> {
             stop: &self.options.stop,
             reporter: self.options.reporter,
         };
-        let mut summary = train(&student, &data.training, &data.validation, stage.settings, stage.seed, hash, &around)?;
+        let matcher = match stage.matching {
+            Some(config) => {
+                let teacher = self.teacher_folder(self.config.teacher(&config.teacher)?);
+                Some(Matcher::load(config, &teacher, stage.tokenizer, &student, stage.seed, &self.device)?)
+            }
+            None => None,
+        };
+        let objective = Objective { settings: stage.settings, matcher: matcher.as_ref() };
+        let mut summary = train(&student, &data.training, &data.validation, objective, stage.seed, hash, &around)?;
         let mut predictions = Predictions { heads: Vec::new() };
         for set in &data.validation {
             if set.gold.iter().any(Option::is_some) {

@@ -63,14 +63,14 @@ impl Runner<'_> {
         Ok(path)
     }
 
-    /// Fine-tunes the teachers that label something; returns where they are, by name.
+    /// Fine-tunes the teachers that teach something; returns where they are, by name.
     pub(super) fn train_teachers(&self) -> Result<BTreeMap<String, PathBuf>> {
         let mut folders = BTreeMap::new();
         for teacher in self.config.teachers.iter().filter(|t| t.kind == TeacherKind::Classifier && !t.sets.is_empty()) {
-            if self.config.labels_anything(teacher) {
+            if self.config.teaches(teacher) {
                 folders.insert(teacher.name.clone(), self.fine_tune(teacher)?);
             } else {
-                self.options.reporter.say(format!("teacher {}: labels nothing here, not trained", teacher.name));
+                self.options.reporter.say(format!("teacher {}: teaches nothing here, not trained", teacher.name));
             }
         }
         Ok(folders)
