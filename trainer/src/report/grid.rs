@@ -80,8 +80,8 @@ impl Grid<'_> {
     /// Everything else that was measured, a line for each cell.
     pub(super) fn details_table(&self) -> Table {
         let mut table = Table::new(
-            "Means over the seeds. ECE: expected calibration error before and after the temperature. Processor time is of \
-             all threads together.",
+            "Means over the seeds. ECE: expected calibration error before and after the temperature. Rows a second \
+             are by the clock, beside whatever else ran; processor time is of all threads together.",
             2,
             &[
                 "set",
@@ -95,6 +95,7 @@ impl Grid<'_> {
                 "ECE after",
                 "parameters",
                 "MB as f32",
+                "rows a second",
                 "processor ms a row",
             ],
         );
@@ -128,6 +129,7 @@ impl Grid<'_> {
                     } else {
                         format!("{:.1}", first.parameters as f64 * 4e-6)
                     },
+                    text(mean(|s| Some(s.rows_per_second)), 0),
                     text(mean(|s| s.cpu_ms_per_row), 2),
                 ]);
             }

@@ -71,7 +71,8 @@ pub(super) fn fitted_weights(gold_probabilities: &[Vec<f64>]) -> Vec<f64> {
     for _ in 0..ROUNDS {
         let mut next = vec![0.0; students];
         for row in 0..rows {
-            let shares: Vec<f64> = (0..students).map(|s| weights[s] * gold_probabilities[s][row].max(1e-12)).collect();
+            let of_row = gold_probabilities.iter().map(|student| student[row].max(1e-12));
+            let shares: Vec<f64> = of_row.zip(&weights).map(|(p, weight)| weight * p).collect();
             let sum: f64 = shares.iter().sum();
             next.iter_mut().zip(&shares).for_each(|(n, share)| *n += share / sum / rows as f64);
         }
