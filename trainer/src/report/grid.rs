@@ -263,8 +263,11 @@ impl Grid<'_> {
                 self.rows.iter().zip(&self.cells).filter_map(point).collect()
             };
             let sizes = of(|s| Some(s.parameters as f64 / 1e6));
-            let spread = sizes.iter().fold((f64::MAX, 0.0f64), |(l, h), p| (l.min(p.x), h.max(p.x)));
-            if sizes.len() < 2 || spread.1 < 1.02 * spread.0 {
+            let mut distinct: Vec<f64> = sizes.iter().map(|p| p.x).collect();
+            distinct.sort_by(f64::total_cmp);
+            distinct.dedup_by(|a, b| *a < 1.02 * *b);
+            // Where most have the same size, their points and names would lie on one another.
+            if distinct.len() < 2 || 2 * distinct.len() < sizes.len() {
                 continue;
             }
             let chart = |title: &str, label: &str, points| Chart {

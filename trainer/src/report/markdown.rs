@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::chart::Chart;
 use super::document::{Block, Document, Table};
 
 /// The text.
@@ -24,13 +25,8 @@ pub(super) fn render(document: &Document) -> String {
             Block::Table(table) => write_table(&mut out, table),
             Block::Charts(charts) => {
                 // The picture is in the page; a line's course can be shown here too.
-                for chart in charts {
-                    let _ = writeln!(out, "{}: {}\n", escaped(&chart.title), escaped(&chart.description));
-                    for series in chart.series.iter().filter(|s| s.line && s.points.len() > 2 && !chart.diagonal) {
-                        let values: Vec<f64> = series.points.iter().map(|p| p.y).collect();
-                        let _ = writeln!(out, "- {} `{}`", escaped(&series.name), sparkline(&values));
-                    }
-                }
+                let texts: Vec<String> = charts.iter().map(in_words).collect();
+                out.push_str(&texts.join("\n"));
             }
             Block::Code(text) => {
                 // A fence longer than any run of backticks in the text.
@@ -39,6 +35,18 @@ pub(super) fn render(document: &Document) -> String {
                 let _ = writeln!(out, "{fence}toml\n{}\n{fence}", text.trim_end());
             }
         }
+    }
+    out
+}
+
+/// What a chart shows, and the course of its lines.
+fn in_words(chart: &Chart) -> String {
+    let mut out = format!("{}: {}\n", escaped(&chart.title), escaped(&chart.description));
+    let lines = chart.series.iter().filter(|s| s.line && s.points.len() > 2 && !chart.diagonal);
+    for (number, series) in lines.enumerate() {
+        let values: Vec<f64> = series.points.iter().map(|p| p.y).collect();
+        let gap = if number == 0 { "\n" } else { "" };
+        let _ = writeln!(out, "{gap}- {} `{}`", escaped(&series.name), sparkline(&values));
     }
     out
 }
