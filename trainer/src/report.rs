@@ -157,6 +157,14 @@ fn section(document: &mut Document, experiment: &Experiment, runs: &[(Variant, R
         |runs: &[&RunData]| runs.iter().find_map(|r| r.files().first().map(|f| (*f).to_owned())).unwrap_or_default();
     document.heading(2, experiment.title.clone());
     document.text(&experiment.about);
+    let done = experiment.variants().iter().filter(|v| runs.iter().any(|(other, _)| other == *v)).count();
+    let all = experiment.variants().len();
+    if done < all {
+        document.text(&format!("{done} of its {all} runs have been done."));
+    }
+    if done == 0 {
+        return;
+    }
     let mut rows: Vec<String> = Vec::new();
     let mut cells: Vec<Vec<Cell<'_>>> = Vec::new();
     for row in &experiment.rows {
