@@ -5,6 +5,7 @@
 
 Ours comes from `cargo run --release -p attar-nn --example speed`. PyTorch is measured where it is installed; --install makes a
 virtual environment in FOLDER with it first. Both print the best step, because other work on the machine only ever adds time.
+Only our half has been run so far: the machine this was written on had no PyTorch.
 """
 
 import argparse
