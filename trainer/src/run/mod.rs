@@ -116,7 +116,8 @@ pub fn run(config: &RunConfig, options: &RunOptions) -> Result<Vec<FileScores>> 
 /// # Errors
 /// As [`run`].
 pub fn run_once(config: &RunConfig, options: &RunOptions) -> Result<(Vec<FileScores>, bool)> {
-    let mark = Mark::new(&options.output, "run", inputs_hash(config)?);
+    let Some(hash) = inputs_hash(config)? else { return Ok((run(config, options)?, false)) };
+    let mark = Mark::new(&options.output, "run", hash);
     let scores = options.output.join("evaluation.json");
     if mark.done(&scores) {
         let json = std::fs::read(&scores).map_err(|e| Error::io(&scores, "read", e))?;
@@ -128,8 +129,9 @@ pub fn run_once(config: &RunConfig, options: &RunOptions) -> Result<(Vec<FileSco
     Ok((scores, false))
 }
 
-/// The hash of all that a run reads: its settings without the roots of its paths, its data files and encoders.
-fn inputs_hash(config: &RunConfig) -> Result<String> {
+/// The hash of all that a run reads: its settings without the roots of its paths, its data files and encoders. `None` where a
+/// path is a pattern or lies in an archive: then the steps themselves find out what is done.
+fn inputs_hash(config: &RunConfig) -> Result<Option<String>> {
     let rootless = RunConfig { data: PathBuf::new(), encoders: PathBuf::new(), ..config.clone() };
     let mut fingerprint = Fingerprint::new().with("config", canonical(&rootless, &[]));
     let sets = config.stage1.iter().chain([&config.stage2]).flat_map(|s| &s.sets);
@@ -140,7 +142,11 @@ fn inputs_hash(config: &RunConfig) -> Result<String> {
         .chain(config.pairs.iter().flat_map(|p| p.sources.iter().map(|s| &s.path).chain(&p.exclude)))
         .chain(config.evaluate.iter().map(|e| &e.path));
     for file in files.collect::<BTreeSet<_>>() {
-        fingerprint.add("file", hash_file(&files::resolve(&config.data, file))?.as_bytes());
+        let path = files::resolve(&config.data, file);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        fingerprint.add("file", hash_file(&path)?.as_bytes());
     }
     if config.student.fresh.is_some() {
         let tokenizer = config.encoders.join(&config.student.encoder).join("tokenizer.json");
@@ -151,7 +157,7 @@ fn inputs_hash(config: &RunConfig) -> Result<String> {
     for teacher in &config.teachers {
         fingerprint.add("teacher", hash_model(&config.encoders.join(&teacher.encoder))?.as_bytes());
     }
-    Ok(fingerprint.hex())
+    Ok(Some(fingerprint.hex()))
 }
 
 /// One run at work.
