@@ -2,6 +2,8 @@
 
 mod check;
 
+pub(crate) use check::describe;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -10,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Columns, RowFilter, head_labels};
 use crate::error::{Error, Result};
+use crate::matching::MatchConfig;
 use crate::pairs::PairsConfig;
 use crate::scheme::Scheme;
 use crate::settings::TrainSettings;
@@ -23,6 +26,10 @@ pub struct RunConfig {
     /// Seed of everything random.
     #[serde(default = "default_seed")]
     pub seed: u64,
+    /// Seed of row limits, of the validation rows and of built pairs; `seed` when absent. Runs that differ by `seed` alone
+    /// then have the same rows, and share teachers and soft labels.
+    #[serde(default)]
+    pub data_seed: Option<u64>,
     /// Root of the data files; relative to the run file. `--data` overrides.
     #[serde(default = "here")]
     pub data: PathBuf,
@@ -50,6 +57,9 @@ pub struct RunConfig {
     /// Files that the finished student is scored on; never trained on.
     #[serde(default)]
     pub evaluate: Vec<EvaluateConfig>,
+    /// Whether classifier teachers are scored on those files too.
+    #[serde(default)]
+    pub evaluate_teachers: bool,
     /// Free-form strings and arrays of strings for the student folder's provenance, besides what is added by itself.
     #[serde(default)]
     pub provenance: toml::Table,
@@ -207,7 +217,19 @@ pub struct TeacherConfig {
     /// For a classifier: fine-tune it on these first.
     #[serde(default)]
     pub sets: Vec<SetConfig>,
-    /// For a classifier with `sets`: how it is fine-tuned.
+    /// For a classifier without `sets`: fine-tune it on the gold labels of stage 2's sets first.
+    #[serde(default)]
+    pub fine_tune: bool,
+    /// For a fine-tuned classifier: what its pooler starts as.
+    #[serde(default)]
+    pub pooler: PoolerStart,
+    /// For a fine-tuned classifier: fully connected layers of its heads; those of the student's heads when absent.
+    #[serde(default)]
+    pub head_layers: Option<usize>,
+    /// For a fine-tuned classifier: its own seed; the run's when absent.
+    #[serde(default)]
+    pub seed: Option<u64>,
+    /// For a fine-tuned classifier: how it is fine-tuned.
     #[serde(default)]
     pub training: TrainSettings,
 }
@@ -245,9 +267,15 @@ impl Default for Calibration {
 pub struct StageConfig {
     /// What it is trained on.
     pub sets: Vec<SetConfig>,
+    /// The teachers that label the sets that name none.
+    #[serde(default)]
+    pub teachers: Vec<String>,
     /// How.
     #[serde(default)]
     pub training: TrainSettings,
+    /// What the student's last layer learns of a teacher's insides.
+    #[serde(default, rename = "match")]
+    pub matching: Option<MatchConfig>,
 }
 
 /// Rows for one head.
@@ -289,6 +317,9 @@ pub struct EvaluateConfig {
     pub head: String,
     /// The file.
     pub path: PathBuf,
+    /// Use at most this many rows.
+    #[serde(default)]
+    pub limit: Option<usize>,
     /// Use rows whose columns have these values only.
     #[serde(default, rename = "where")]
     pub filter: RowFilter,

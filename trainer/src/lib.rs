@@ -6,7 +6,9 @@
 
 #![forbid(unsafe_code)]
 
+mod canonical;
 pub mod checkpoint;
+pub mod comparison;
 pub mod config;
 pub mod data;
 mod error;
@@ -16,6 +18,7 @@ mod files;
 pub mod hash;
 pub mod history;
 pub mod label;
+pub mod matching;
 pub mod metrics;
 pub mod objective;
 pub mod pairs;

@@ -54,29 +54,51 @@ pub fn negative_log_likelihood(logits: &[f32], class: usize, temperature: f64) -
     sum.ln() - f64::from(logits.get(class).copied().unwrap_or(f32::NEG_INFINITY) - max) / temperature
 }
 
+/// Rows whose greatest probability lies in one interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Bin {
+    /// How many.
+    pub rows: usize,
+    /// Their mean greatest probability, 0 to 1; 0 for no rows.
+    pub confidence: f64,
+    /// The share of them that are right, 0 to 1; 0 for no rows.
+    pub accuracy: f64,
+}
+
+/// How often rows of a confidence are right: 15 equal bins of the greatest probability (Guo et al. 2017); rows without a
+/// gold class are left out.
+pub fn reliability(logits: &[Vec<f32>], gold: &[Option<u32>], temperature: f64) -> Vec<Bin> {
+    const BINS: usize = 15;
+    let mut bins = vec![Bin::default(); BINS];
+    for (logits, gold) in logits.iter().zip(gold) {
+        let Some(gold) = gold.map(|g| g as usize) else { continue };
+        let predicted = argmax(logits);
+        let confidence = softmax(logits, temperature)[predicted];
+        let bin = &mut bins[((confidence * BINS as f64) as usize).min(BINS - 1)];
+        bin.rows += 1;
+        bin.confidence += confidence;
+        bin.accuracy += f64::from(u8::from(predicted == gold));
+    }
+    for bin in &mut bins {
+        let rows = bin.rows.max(1) as f64;
+        (bin.confidence, bin.accuracy) = (bin.confidence / rows, bin.accuracy / rows);
+    }
+    bins
+}
+
 /// Scores rows of logits against gold classes; rows without one are left out. All zero when none is left.
 pub fn score(logits: &[Vec<f32>], gold: &[Option<u32>], temperature: f64) -> Scores {
-    const BINS: usize = 15;
-    let mut bins = [(0.0f64, 0.0f64); BINS];
     let (mut rows, mut right, mut nll) = (0usize, 0usize, 0.0);
     for (logits, gold) in logits.iter().zip(gold) {
         let Some(gold) = gold.map(|g| g as usize) else { continue };
         rows += 1;
-        let predicted = argmax(logits);
-        right += usize::from(predicted == gold);
+        right += usize::from(argmax(logits) == gold);
         nll += negative_log_likelihood(logits, gold, temperature);
-        let confidence = softmax(logits, temperature)[predicted];
-        let bin = ((confidence * BINS as f64) as usize).min(BINS - 1);
-        bins[bin].0 += confidence;
-        bins[bin].1 += f64::from(u8::from(predicted == gold));
     }
     let n = rows.max(1) as f64;
-    Scores {
-        rows,
-        accuracy: right as f64 / n,
-        nll: nll / n,
-        ece: bins.iter().map(|(confidence, right)| (confidence - right).abs()).sum::<f64>() / n,
-    }
+    let bins = reliability(logits, gold, temperature);
+    let ece = bins.iter().map(|bin| bin.rows as f64 / n * (bin.confidence - bin.accuracy).abs()).sum();
+    Scores { rows, accuracy: right as f64 / n, nll: nll / n, ece }
 }
 
 /// Ranks the rows of each group by score, descending (input order on a tie). `None` when no group has both a relevant

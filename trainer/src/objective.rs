@@ -1,18 +1,35 @@
-//! The loss of a batch: gold labels, soft labels, or both.
+//! The loss of a batch: gold labels, soft labels, or both, and a teacher's insides.
 
 use attar_nn::loss::{self, SoftLoss as NnSoftLoss};
 use attar_nn::{Mode, Student};
 use candle_core::{Device, Tensor};
 
 use crate::error::Result;
+use crate::matching::Matcher;
 use crate::sets::{TrainingSet, batch_of};
 use crate::settings::{SoftLoss, TrainSettings};
+
+/// What a training minimises.
+#[derive(Clone, Copy)]
+pub struct Objective<'a> {
+    /// Weights and kinds of the labels' losses.
+    pub settings: &'a TrainSettings,
+    /// The teacher whose insides are matched, if any.
+    pub matcher: Option<&'a Matcher>,
+}
+
+impl<'a> Objective<'a> {
+    /// Labels only.
+    pub fn labels(settings: &'a TrainSettings) -> Self {
+        Self { settings, matcher: None }
+    }
+}
 
 /// The sum over `rows` of each row's loss, divided by `step_rows` (the rows of the whole step, so that the parts of a
 /// step add up) and averaged over the copies of the head; a scalar.
 ///
 /// A row's loss is `(1 - a) CE(gold) + a soft` (Yang et al. 2020, eq. 3), where it has both answers; with only one, that
-/// one at weight 1; with neither, nothing.
+/// one at weight 1; with neither, nothing. A matched teacher's distance is added.
 ///
 /// # Errors
 /// An unknown head, a target with another number of classes, or a failing tensor operation.
@@ -21,12 +38,20 @@ pub fn batch_loss(
     set: &TrainingSet,
     rows: &[usize],
     step_rows: usize,
-    settings: &TrainSettings,
+    objective: Objective<'_>,
     mode: Mode,
     device: &Device,
 ) -> Result<Tensor> {
+    let settings = objective.settings;
     let batch = batch_of(rows.iter().map(|&row| &set.tokens[row]), student.encoder().config().pad_id, device)?;
-    let copies = student.logits(&batch, &set.head, mode)?;
+    let (copies, matched) = match objective.matcher {
+        None => (student.logits(&batch, &set.head, mode)?, None),
+        Some(matcher) => {
+            let encoded = student.encoder().encode(&batch, mode, matcher.capture())?;
+            let pooled = student.encoder().pooled(&encoded.hidden)?;
+            (student.logits_from_pooled(&pooled, &set.head, mode)?, Some(matcher.loss(&encoded, &batch)?))
+        }
+    };
     let mut total: Option<Tensor> = None;
     let mut add = |term: Tensor| -> Result<()> {
         total = Some(match total.take() {
@@ -66,6 +91,10 @@ pub fn batch_loss(
             let weights = Tensor::from_vec(soft_weights, count, device)?;
             add((loss::soft(kind, logits, &targets, Some(&weights))? * (f64::from(soft_sum) * share))?)?;
         }
+    }
+    if let Some(matched) = matched {
+        // A mean over these rows; the step's mean is over all of its rows.
+        add((matched * (rows.len() as f64 / step_rows as f64))?)?;
     }
     match total {
         Some(total) => Ok(total),

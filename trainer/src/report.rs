@@ -1,146 +1,220 @@
-//! `report.md`: what a run made, in tables.
+//! Reports: what runs made, as Markdown and as one HTML page that needs nothing else.
 
-use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
+mod chart;
+mod collect;
+mod document;
+mod grid;
+mod html;
+mod markdown;
+mod single;
+mod statistics;
 
-use crate::error::{Error, Result};
+use std::path::{Path, PathBuf};
+
+use crate::canonical::canonical;
+use crate::comparison::{ComparisonRecord, Experiment, Variant};
+use crate::config::RunConfig;
+use crate::error::Result;
 use crate::files;
-use crate::history::{Entry, read_history};
-use crate::progress::duration;
-use crate::run::{FileScores, RunRecord};
-use crate::train_loop::Summary;
+use collect::{RunData, read_json, read_run};
+use document::Document;
+use grid::{Cell, Grid};
 
-/// Writes `report.md` into a run's output folder and returns its text.
-///
-/// # Errors
-/// When the folder holds no run, or a file of it cannot be read or written.
-pub fn write(output: &Path) -> Result<String> {
-    let text = markdown(output)?;
-    files::write_whole(&output.join("report.md"), |w| w.write_all(text.as_bytes()))?;
-    Ok(text)
+/// A report in both forms.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// As Markdown: tables, and what the charts show in words.
+    pub markdown: String,
+    /// As one HTML page with charts, for light and dark screens, telephones and paper.
+    pub html: String,
 }
 
-/// The report of a run's output folder as Markdown.
+impl Report {
+    /// The report of a run's output folder, of a comparison's, or of several runs together.
+    ///
+    /// # Errors
+    /// When a folder holds no run, or a file of it cannot be read.
+    pub fn of(folders: &[PathBuf]) -> Result<Self> {
+        let document = match folders {
+            [folder] if folder.join("comparison.json").exists() => comparison(folder)?,
+            [folder] => {
+                let run = read_run(folder)?;
+                let mut document = Document::new(format!("Run {}", run.record.config.name));
+                single::sections(&mut document, &run)?;
+                document
+            }
+            folders => several(folders)?,
+        };
+        Ok(Self { markdown: markdown::render(&document), html: html::render(&document) })
+    }
+
+    /// Writes `report.md` and `report.html` into a folder.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        files::write_whole(&folder.join("report.md"), |w| w.write_all(self.markdown.as_bytes()))?;
+        files::write_whole(&folder.join("report.html"), |w| w.write_all(self.html.as_bytes()))
+    }
+}
+
+/// Writes `report.md` and `report.html` into a run's or a comparison's output folder.
 ///
 /// # Errors
-/// When the folder holds no run, or a file of it cannot be read.
-pub fn markdown(output: &Path) -> Result<String> {
-    let record: RunRecord = read_json(&output.join("run.json"))?;
-    let evaluation = output.join("evaluation.json");
-    let scores: Vec<FileScores> = if evaluation.exists() { read_json(&evaluation)? } else { Vec::new() };
-    let mut out = String::new();
-    let config = &record.config;
-    let _ = writeln!(out, "# Run {}\n", config.name);
-    let _ = writeln!(
-        out,
-        "Scheme {}, seed {}, device {} ({} threads), commit {}, version {}.\n",
-        config.scheme, config.seed, record.device, record.threads, record.commit, record.version
-    );
-    let _ = writeln!(out, "## Accuracy\n");
-    if scores.is_empty() {
-        let _ = writeln!(out, "Not evaluated yet.\n");
-    } else {
-        let _ = writeln!(
-            out,
-            "| set | head | rows | accuracy % | NLL | ECE | MAP | MRR |\n|---|---|---:|---:|---:|---:|---:|---:|"
-        );
-        for file in &scores {
-            let ensemble = file.ensemble.map_or_else(String::new, |e| format!(" ({e:?})"));
-            let (map, mrr) = file
-                .ranking
-                .as_ref()
-                .map_or((String::new(), String::new()), |r| (format!("{:.3}", r.map), format!("{:.3}", r.mrr)));
-            let s = &file.scores;
-            let _ = writeln!(
-                out,
-                "| {}{ensemble} | {} | {} | {:.2} | {:.4} | {:.4} | {map} | {mrr} |",
-                file.name,
-                file.head,
-                s.rows,
-                100.0 * s.accuracy,
-                s.nll,
-                s.ece
-            );
+/// As [`Report::of`] and [`Report::write`].
+pub fn write(output: &Path) -> Result<Report> {
+    let report = Report::of(&[output.to_owned()])?;
+    report.write(output)?;
+    Ok(report)
+}
+
+/// Several runs: those whose settings differ by the seed alone are one row.
+fn several(folders: &[PathBuf]) -> Result<Document> {
+    let runs = folders.iter().map(|folder| read_run(folder)).collect::<Result<Vec<_>>>()?;
+    let mut groups: Vec<(String, String, Vec<&RunData>)> = Vec::new();
+    for run in &runs {
+        let config = RunConfig { seed: 0, ..run.record.config.clone() };
+        let key = canonical(&config, &[]);
+        match groups.iter_mut().find(|(other, ..)| *other == key) {
+            Some((.., of_group)) => of_group.push(run),
+            None => groups.push((key, config.name.clone(), vec![run])),
         }
-        let _ = writeln!(out);
     }
-    for name in trainings(output)? {
-        training(&mut out, &output.join("training").join(&name), &name)?;
+    let names: Vec<String> = groups.iter().map(|(_, name, _)| name.clone()).collect();
+    for (_, name, of_group) in &mut groups {
+        if names.iter().filter(|other| *other == name).count() > 1 {
+            *name = of_group[0].folder.display().to_string();
+        }
     }
-    let _ = writeln!(out, "## Configuration\n");
-    let text = toml::to_string(config).map_err(|e| Error::model("writing the configuration", e))?;
-    let _ = writeln!(out, "```toml\n{}\n```", text.trim_end());
-    Ok(out)
+    let mut files: Vec<String> = Vec::new();
+    for file in runs.iter().flat_map(RunData::files) {
+        if !files.iter().any(|f| f == file) {
+            files.push(file.to_owned());
+        }
+    }
+    let cells = groups.iter().map(|(.., of_group)| {
+        files.iter().map(|file| Cell { runs: of_group.clone(), file: file.clone(), system: None }).collect()
+    });
+    let grid = Grid {
+        cells: cells.collect(),
+        columns: files.clone(),
+        rows: groups.iter().map(|(_, name, _)| name.clone()).collect(),
+        references: &[],
+    };
+    let mut document = Document::new(format!("{} runs", runs.len()));
+    document.heading(2, "Accuracy");
+    document.table(grid.accuracy_table());
+    document.list(grid.findings());
+    document.charts(grid.bars());
+    document.charts(grid.size_charts());
+    document.heading(2, "Training");
+    document.charts(grid.curves());
+    document.heading(2, "Details");
+    document.table(grid.details_table());
+    Ok(document)
 }
 
-fn training(out: &mut String, folder: &Path, name: &str) -> Result<()> {
-    let history = read_history(&folder.join("history.jsonl"))?;
-    let _ = writeln!(out, "## Training {name}\n");
-    let summary = folder.join("summary.json");
-    if summary.exists() {
-        let summary: Summary = read_json(&summary)?;
-        let _ = writeln!(
-            out,
-            "{} steps in {}, {:.1} examples/s; weights of step {}.\n",
-            summary.steps,
-            duration(summary.seconds),
-            summary.examples_per_second,
-            summary.best_step
-        );
+fn comparison(folder: &Path) -> Result<Document> {
+    let record: ComparisonRecord = read_json(&folder.join("comparison.json"))?;
+    let of = &record.comparison;
+    let mut runs: Vec<(Variant, RunData)> = Vec::new();
+    for variant in of.variants() {
+        let output = folder.join(variant.folder());
+        if output.join("evaluation.json").exists() {
+            runs.push((variant, read_run(&output)?));
+        }
     }
-    if history.is_empty() {
-        return Ok(());
+    let mut document = Document::new(format!("Comparison {}", of.name));
+    document.text(&of.about);
+    let missing = of.variants().len() - runs.len();
+    let trained: f64 =
+        runs.iter().flat_map(|(_, r)| &r.trainings).filter_map(|t| Some(t.summary.as_ref()?.seconds)).sum();
+    document.text(&format!(
+        "{} runs, device {} ({} threads), commit {}, version {}; {} of training as the clock has it, what runs share counted each time.{}",
+        runs.len(),
+        record.device,
+        record.threads,
+        record.commit,
+        record.version,
+        crate::progress::duration(trained),
+        if missing > 0 { format!(" {missing} runs have not been done yet.") } else { String::new() }
+    ));
+    for experiment in &of.experiments {
+        section(&mut document, experiment, &runs);
     }
-    let heads: Vec<&str> = history.last().map_or(Vec::new(), |e| e.scores.iter().map(|s| s.head.as_str()).collect());
-    let _ = writeln!(out, "| step | time | loss | learning rate | {} |", heads.join(" | "));
-    let _ = writeln!(out, "|---:|---:|---:|---:|{}", "---:|".repeat(heads.len().max(1)));
-    for entry in &history {
-        let cells: Vec<String> = heads.iter().map(|head| cell(entry, head)).collect();
-        let _ = writeln!(
-            out,
-            "| {} | {} | {:.4} | {:.2e} | {} |",
-            entry.step,
-            duration(entry.seconds),
-            entry.loss,
-            entry.learning_rate,
-            cells.join(" | ")
-        );
-    }
-    let losses: Vec<f64> = history.iter().map(|e| e.loss).collect();
-    let _ = writeln!(out, "\nLoss: `{}`\n", sparkline(&losses));
-    Ok(())
+    Ok(document)
 }
 
-/// Validation accuracy in per cent, or the soft error where there are no gold labels.
-fn cell(entry: &Entry, head: &str) -> String {
-    match entry.scores.iter().find(|s| s.head == head) {
-        Some(s) if s.gold.rows > 0 => format!("{:.1} %", 100.0 * s.gold.accuracy),
-        Some(s) => s.soft_mse.map_or_else(String::new, |mse| format!("mse {mse:.4}")),
-        None => String::new(),
+fn section(document: &mut Document, experiment: &Experiment, runs: &[(Variant, RunData)]) {
+    let of = |column: &str, row: &str| -> Vec<&RunData> {
+        let seeds = experiment.seeds.iter();
+        seeds
+            .filter_map(|seed| runs.iter().find(|(v, _)| v.column == column && v.row == row && v.seed == *seed))
+            .map(|(_, run)| run)
+            .collect()
+    };
+    let first_file =
+        |runs: &[&RunData]| runs.iter().find_map(|r| r.files().first().map(|f| (*f).to_owned())).unwrap_or_default();
+    document.heading(2, experiment.title.clone());
+    document.text(&experiment.about);
+    let done = experiment.variants().iter().filter(|v| runs.iter().any(|(other, _)| other == *v)).count();
+    let all = experiment.variants().len();
+    if done < all {
+        document.text(&format!("{done} of its {all} runs have been done."));
     }
-}
-
-/// A curve in eight heights, lowest to highest value.
-fn sparkline(values: &[f64]) -> String {
-    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
-    let height = |v: f64| if high > low { ((v - low) / (high - low) * 7.0).round() as usize } else { 0 };
-    values.iter().map(|&v| BARS[height(v).min(7)]).collect()
-}
-
-fn trainings(output: &Path) -> Result<Vec<String>> {
-    let folder = output.join("training");
-    if !folder.exists() {
-        return Ok(Vec::new());
+    if done == 0 {
+        return;
     }
-    let entries = fs::read_dir(&folder).map_err(|e| Error::io(&folder, "list", e))?;
-    let mut names: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    Ok(names)
+    let mut rows: Vec<String> = Vec::new();
+    let mut cells: Vec<Vec<Cell<'_>>> = Vec::new();
+    for row in &experiment.rows {
+        let of_row: Vec<Vec<&RunData>> = experiment.columns.iter().map(|column| of(column, row)).collect();
+        let cell = |runs: &Vec<&'_ RunData>, system: Option<&str>| (first_file(runs), system.map(str::to_owned));
+        let systems: Vec<Option<String>> = match experiment.parts {
+            false => vec![None],
+            true => systems(of_row.iter().flatten().copied()).into_iter().map(Some).collect(),
+        };
+        for system in systems {
+            rows.push(match (&system, experiment.rows.len()) {
+                (None, _) => row.clone(),
+                (Some(system), 1) => system.clone(),
+                (Some(system), _) => format!("{row}: {system}"),
+            });
+            let of_columns = of_row.iter().map(|runs| {
+                let (file, system) = cell(runs, system.as_deref());
+                Cell { runs: runs.clone(), file, system }
+            });
+            cells.push(of_columns.collect());
+        }
+    }
+    let grid = Grid { columns: experiment.columns.clone(), rows, cells, references: &experiment.references };
+    document.table(grid.accuracy_table());
+    document.list(if experiment.parts { grid.findings_of_parts() } else { grid.findings() });
+    document.charts(grid.bars());
+    document.charts(grid.size_charts());
+    document.charts(grid.curves());
+    if experiment.parts {
+        document.charts(grid.calibration());
+    }
+    document.table(grid.details_table());
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    let json = fs::read(path).map_err(|e| Error::io(path, "read", e))?;
-    serde_json::from_slice(&json).map_err(|e| Error::model(path.display(), e))
+/// Who answered in these runs: teachers, then students, then ensembles.
+fn systems<'a>(runs: impl Iterator<Item = &'a RunData>) -> Vec<String> {
+    let mut all: Vec<(u8, String)> = Vec::new();
+    for score in runs.flat_map(|run| &run.scores) {
+        let rank = match (&score.ensemble, score.system.starts_with("teacher ")) {
+            (Some(_), _) => 2,
+            (None, true) => 0,
+            (None, false) => 1,
+        };
+        if !all.iter().any(|(_, name)| *name == score.system) {
+            all.push((rank, score.system.clone()));
+        }
+    }
+    all.sort_by_key(|(rank, _)| *rank);
+    all.into_iter().map(|(_, name)| name).collect()
 }
+
+#[cfg(test)]
+mod tests;

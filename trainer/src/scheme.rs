@@ -27,7 +27,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    const ALL: [Self; 6] =
+    pub(crate) const ALL: [Self; 6] =
         [Self::FineTune, Self::OneOnOne, Self::AverageOnOne, Self::ManyOnMany, Self::ManyOnOne, Self::Tmkd];
 
     /// The name used in files and on command lines.

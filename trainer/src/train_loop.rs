@@ -13,10 +13,9 @@ use crate::data::{BatchPlan, PlanSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::{self, HeadScores};
 use crate::history::History;
-use crate::objective::batch_loss;
+use crate::objective::{Objective, batch_loss};
 use crate::progress::{Reporter, Stop};
 use crate::sets::TrainingSet;
-use crate::settings::TrainSettings;
 
 /// Where and for whom a training runs; nothing here changes its result.
 pub struct Surroundings<'a> {
@@ -43,6 +42,9 @@ pub struct Summary {
     pub best_step: usize,
     /// Validation at that step.
     pub scores: Vec<HeadScores>,
+    /// The same of training rows, of each set, where a run has measured it.
+    #[serde(default)]
+    pub training_scores: Vec<HeadScores>,
     /// Seconds over all sittings.
     pub seconds: f64,
     /// Trained examples a second, in this sitting.
@@ -51,7 +53,7 @@ pub struct Summary {
 
 /// Trains a student in place and leaves it with the weights of the best validation.
 ///
-/// The result is a function of the student, the sets, the settings, the seed and (on the CPU) the number of threads; a
+/// The result is a function of the student, the sets, the objective, the seed and (on the CPU) the number of threads; a
 /// training that is stopped and called again with the same goes on from its checkpoint and ends with the same bits.
 ///
 /// # Errors
@@ -61,11 +63,12 @@ pub fn train(
     student: &Student,
     sets: &[TrainingSet],
     validation: &[TrainingSet],
-    settings: &TrainSettings,
+    objective: Objective<'_>,
     seed: u64,
     fingerprint: &str,
     around: &Surroundings<'_>,
 ) -> Result<Summary> {
+    let settings = objective.settings;
     settings.check()?;
     let lengths: Vec<Vec<u32>> = sets.iter().map(TrainingSet::lengths).collect();
     let sizes: Vec<usize> = lengths.iter().map(Vec::len).collect();
@@ -84,7 +87,8 @@ pub fn train(
     };
     let evaluate_every = steps.div_ceil(settings.evaluations.max(1)).max(1);
 
-    let parameters = student.parameters();
+    let with_projection = objective.matcher.map(|m| m.parameters(student)).transpose()?;
+    let parameters = with_projection.as_ref().unwrap_or(student.parameters());
     let mut optimizer = Optimizer::new(settings.optimizer_kind(), parameters)?;
     let checkpoints = Checkpoints::new(&around.folder.join("checkpoint"));
     let (mut at, mut best) = checkpoints
@@ -116,7 +120,7 @@ pub fn train(
         let part = batch.rows.len().div_ceil(settings.micro_batches);
         for (micro, rows) in batch.rows.chunks(part).enumerate() {
             let mode = Mode::Train { seed: mask_seed(seed, at.step, micro) };
-            let cost = batch_loss(student, set, rows, batch.rows.len(), settings, mode, around.device)?;
+            let cost = batch_loss(student, set, rows, batch.rows.len(), objective, mode, around.device)?;
             loss += f64::from(cost.to_scalar::<f32>()?);
             let gradients = backward(&cost, parameters)?;
             match &mut sum {
@@ -147,12 +151,12 @@ pub fn train(
             at.last_scores =
                 validation.iter().map(|set| evaluate::validate(student, set, around.device)).collect::<Result<_>>()?;
             rounded.map_or(Ok(()), |rounded| rounded.restore())?;
-            let objective = objective(&at.last_scores);
+            let score = selection_score(&at.last_scores);
             progress.say(format!("step {} loss {:.4} {}", at.step, at.mean_loss(), in_words(&at.last_scores)));
             history.append(&at, rate, speed)?;
             at.loss_sum = (0.0, 0);
-            if !validation.is_empty() && at.best.is_none_or(|(_, score)| objective > score) {
-                at.best = Some((at.step, objective));
+            if !validation.is_empty() && at.best.is_none_or(|(_, best)| score > best) {
+                at.best = Some((at.step, score));
                 at.best_scores = at.last_scores.clone();
                 at.since_best = 0;
                 best = Some(parameters.snapshot()?);
@@ -177,6 +181,7 @@ pub fn train(
         steps: at.step,
         best_step: at.best.map_or(at.step, |(step, _)| step),
         scores: at.best_scores,
+        training_scores: Vec::new(),
         seconds: at.seconds,
         examples_per_second: examples as f64 / begun.elapsed().as_secs_f64(),
     })
@@ -191,7 +196,7 @@ fn restore_best(student: &Student, best: Option<&HashMap<String, Tensor>>) -> Re
 
 /// Accuracy over all validation rows (so that a head with few of them does not choose by chance), or without any gold
 /// label the negative mean soft error.
-fn objective(scores: &[HeadScores]) -> f64 {
+fn selection_score(scores: &[HeadScores]) -> f64 {
     let rows: usize = scores.iter().map(|s| s.gold.rows).sum();
     if rows > 0 {
         return scores.iter().map(|s| s.gold.accuracy * s.gold.rows as f64).sum::<f64>() / rows as f64;

@@ -28,7 +28,9 @@ fn the_tiny_example_trains_evaluates_and_is_not_done_twice() {
     let scores: serde_json::Value = serde_json::from_slice(&first.stdout).unwrap();
     let accuracy = scores[0]["scores"]["accuracy"].as_f64().unwrap();
     assert!(accuracy > 0.6, "accuracy {accuracy} on made-up rows; {log}");
-    for file in ["student/attar.toml", "student/model.safetensors", "run.json", "evaluation.json", "report.md"] {
+    for file in
+        ["student/attar.toml", "student/model.safetensors", "run.json", "evaluation.json", "report.md", "report.html"]
+    {
         assert!(output.join(file).exists(), "no {file}");
     }
     assert!(!output.join("training/stage2/checkpoint").exists(), "checkpoints are left over");
@@ -47,6 +49,68 @@ fn the_tiny_example_trains_evaluates_and_is_not_done_twice() {
 
     let report = attar_train(&["report", output.to_str().unwrap()]);
     assert!(text(&report.stdout).contains("| nli | nli | 60 |"), "{}", text(&report.stdout));
+}
+
+#[test]
+fn a_comparison_runs_once_and_reports_one_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("optimisers.toml");
+    let tiny = root().join("examples/tiny");
+    let toml = format!(
+        r#"
+name = "optimisers"
+data = {tiny:?}
+encoders = {tiny:?}
+[base]
+student.encoder = "tokenizer"
+student.fresh = {{ layers = 1, hidden = 16, attention_heads = 2, intermediate = 32 }}
+student.max_len = 48
+student.heads = [{{ name = "nli" }}]
+stage2.training = {{ max_steps = 8, evaluations = 2 }}
+[patches.made-up]
+stage2.sets = [{{ head = "nli", path = "nli_train.tsv" }}]
+evaluate = [{{ name = "dev", head = "nli", path = "nli_dev.tsv", limit = 40 }}]
+[patches.Adam]
+stage2.training.optimizer = "adam"
+[patches.SGD]
+stage2.training = {{ optimizer = "sgd", learning_rate = 0.1 }}
+[[experiments]]
+name = "optimizer"
+title = "Adam against SGD"
+columns = ["made-up"]
+rows = ["Adam", "SGD"]
+seeds = [1, 2]
+references = [{{ name = "others", figures = {{ "made-up/SGD" = 31.6 }} }}]
+"#
+    );
+    std::fs::write(&file, toml).unwrap();
+    let output = folder.path().join("out");
+    let compare = ["compare", file.to_str().unwrap(), "-o", output.to_str().unwrap()];
+    let first = attar_train(&compare);
+    assert!(first.status.success(), "{}", text(&first.stderr));
+    let report = text(&first.stdout);
+    for part in ["# Comparison optimisers", "| Adam |", "| 31.6 |", "made-up: SGD against Adam: "] {
+        assert!(report.contains(part), "no {part:?} in {report}");
+    }
+    let again = attar_train(&compare);
+    assert_eq!(text(&again.stderr).matches("done before").count(), 4, "{}", text(&again.stderr));
+    let page = std::fs::read_to_string(output.join("report.html")).unwrap();
+    assert!(page.contains("<svg class=\"chart\"") && page.contains("Adam against SGD"));
+
+    let runs: Vec<String> = ["adam/seed-1", "adam/seed-2", "sgd/seed-1"]
+        .map(|r| output.join("runs/made-up").join(r))
+        .map(|p| p.display().to_string())
+        .into();
+    let both = folder.path().join("both");
+    let mut arguments = vec!["report", "-o", both.to_str().unwrap()];
+    arguments.extend(runs.iter().map(String::as_str));
+    let together = attar_train(&arguments);
+    let report = text(&together.stdout);
+    assert!(report.contains("# 3 runs") && report.contains(" ± ") && both.join("report.html").exists(), "{report}");
+
+    let unknown = attar_train(&["compare", file.to_str().unwrap(), "--only", "adam", "-o", output.to_str().unwrap()]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("expected one of optimizer"), "{}", text(&unknown.stderr));
 }
 
 #[test]

@@ -211,6 +211,11 @@ impl Encoder {
         self.precision = precision;
     }
 
+    /// What the layers compute in.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// The shape.
     pub fn config(&self) -> &EncoderConfig {
         &self.config

@@ -1,9 +1,13 @@
-//! Losses on logits, in log space: stable at any finite logit.
+//! Losses on logits, in log space: stable at any finite logit; and losses on a network's insides.
+
+mod matching;
 
 use candle_core::{D, DType, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
+
+pub use matching::{attention_relations, hidden_states};
 
 /// How a student's logits are compared with a teacher's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

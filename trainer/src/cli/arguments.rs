@@ -46,6 +46,8 @@ pub struct Common {
 pub enum Command {
     /// Do a whole distillation that a TOML file states
     Run(RunArguments),
+    /// Do the runs of a comparison that a TOML file states, and write their tables
+    Compare(CompareArguments),
     /// Train a student, with soft labels of teachers or without
     Distill(DistillArguments),
     /// Fine-tune a teacher on gold labels
@@ -60,7 +62,7 @@ pub enum Command {
     Parts(PartsArguments),
     /// Score a student on labelled files
     Evaluate(EvaluateArguments),
-    /// Write the report of a run
+    /// Write the report of a run, of a comparison, or of several runs together
     Report(ReportArguments),
     /// Check a device's operators, gradients and training against f64 on the CPU
     Selftest,
@@ -82,6 +84,24 @@ pub struct RunArguments {
     /// Print the scores as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct CompareArguments {
+    /// The comparison file
+    pub file: PathBuf,
+    /// Folder of everything the runs make
+    #[arg(long, short, default_value = "artifacts/comparisons/NAME", value_name = "FOLDER")]
+    pub output: PathBuf,
+    /// Root of the data files; overrides the file's
+    #[arg(long, value_name = "FOLDER")]
+    pub data: Option<PathBuf>,
+    /// Root of the encoder folders; overrides the file's
+    #[arg(long, value_name = "FOLDER")]
+    pub encoders: Option<PathBuf>,
+    /// Do the runs of this experiment only
+    #[arg(long, value_name = "EXPERIMENT")]
+    pub only: Option<String>,
 }
 
 /// How a model is trained.
@@ -349,8 +369,12 @@ pub struct EvaluateArguments {
 
 #[derive(Args, Debug)]
 pub struct ReportArguments {
-    /// Output folder of a run
-    pub run: PathBuf,
+    /// Output folder of a run or of a comparison, or of several runs to compare
+    #[arg(required = true, value_name = "FOLDER")]
+    pub runs: Vec<PathBuf>,
+    /// Folder for report.md and report.html; the run's own, and none for several runs
+    #[arg(long, short, value_name = "FOLDER")]
+    pub output: Option<PathBuf>,
 }
 
 fn assignment(text: &str) -> Result<(String, PathBuf), String> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use attar_trainer::comparison::{Comparison, execute};
 use attar_trainer::config::{
     EvaluateConfig, HeadConfig, LayerChoice, PoolerStart, RunConfig, SetConfig, StageConfig, StudentConfig,
     TeacherConfig, TeacherKind, ValidationConfig,
@@ -13,15 +14,16 @@ use attar_trainer::fetch::{self as fetching, FetchOptions, Kind, PRESETS, Reques
 use attar_trainer::label::{LabelStore, ShardSet, Teacher};
 use attar_trainer::pairs::{Cut, PairSource, PairsConfig, SourceKind, build_from, write_pairs};
 use attar_trainer::progress::{Reporter, Stop};
+use attar_trainer::report::Report;
 use attar_trainer::run::{FileScores, RunOptions, score_file};
 use attar_trainer::scheme::Scheme;
 use attar_trainer::settings::TrainSettings;
-use attar_trainer::{Error, ErrorKind, parts as cut, report as reports, run as runs};
+use attar_trainer::{Error, ErrorKind, parts as cut, run as runs};
 
 use super::arguments::{
-    Common, CutArgument, DistillArguments, EvaluateArguments, FetchArguments, KindArgument, LabelArguments,
-    PairsArguments, PartsArguments, PartsCommand, PoolerArgument, ReportArguments, RunArguments, TeacherArguments,
-    Training,
+    Common, CompareArguments, CutArgument, DistillArguments, EvaluateArguments, FetchArguments, KindArgument,
+    LabelArguments, PairsArguments, PartsArguments, PartsCommand, PoolerArgument, ReportArguments, RunArguments,
+    TeacherArguments, Training,
 };
 
 type Done = anyhow::Result<()>;
@@ -44,6 +46,25 @@ pub fn run(a: &RunArguments, common: &Common, options: impl Fn(PathBuf) -> RunOp
         _ => a.output.clone(),
     };
     print_scores(&runs::run(&config, &options(output))?, a.json)
+}
+
+pub fn compare(a: &CompareArguments, common: &Common, options: impl Fn(PathBuf) -> RunOptions) -> Done {
+    if common.seed.is_some() {
+        return Err(Error::new(ErrorKind::Config, "--seed: a comparison states the seeds of its runs itself").into());
+    }
+    let mut comparison = Comparison::read(&a.file)?;
+    if let Some(data) = &a.data {
+        comparison.data.clone_from(data);
+    }
+    if let Some(encoders) = &a.encoders {
+        comparison.encoders.clone_from(encoders);
+    }
+    let output = match a.output.to_str() {
+        Some("artifacts/comparisons/NAME") => Path::new("artifacts/comparisons").join(&comparison.name),
+        _ => a.output.clone(),
+    };
+    execute(&comparison, &options(output.clone()), a.only.as_deref())?;
+    report(&ReportArguments { runs: vec![output], output: None })
 }
 
 pub fn distill(a: &DistillArguments, common: &Common, options: impl Fn(PathBuf) -> RunOptions) -> Done {
@@ -81,7 +102,7 @@ pub fn distill(a: &DistillArguments, common: &Common, options: impl Fn(PathBuf) 
         let mut set = set_config("relevance", path);
         set.teachers = labellers("relevance");
         let training = TrainSettings { epochs: 1, patience: 0, ..config.stage2.training.clone() };
-        config.stage1 = Some(StageConfig { sets: vec![set], training });
+        config.stage1 = Some(StageConfig { sets: vec![set], teachers: Vec::new(), training, matching: None });
         if !config.student.heads.iter().any(|h| h.name == "relevance") {
             config.student.heads.push(HeadConfig::named("relevance"));
         }
@@ -281,7 +302,13 @@ pub fn evaluate(a: &EvaluateArguments, common: &Common, stop: &Stop) -> Done {
 }
 
 pub fn report(a: &ReportArguments) -> Done {
-    write!(std::io::stdout(), "{}", reports::write(&a.run)?)?;
+    let report = Report::of(&a.runs)?;
+    match (&a.output, a.runs.as_slice()) {
+        (Some(output), _) => report.write(output)?,
+        (None, [folder]) => report.write(folder)?,
+        (None, _) => {}
+    }
+    write!(std::io::stdout(), "{}", report.markdown)?;
     Ok(())
 }
 
@@ -293,8 +320,8 @@ fn print_scores(scores: &[FileScores], json: bool) -> Done {
         return Ok(());
     }
     for file in scores {
-        let ensemble = file.ensemble.map_or_else(String::new, |e| format!(" {e:?}"));
-        write!(out, "{}\t{}{ensemble}\taccuracy {:.2} %", file.name, file.head, 100.0 * file.scores.accuracy)?;
+        let system = if file.system == "student" { String::new() } else { format!(" {}", file.system) };
+        write!(out, "{}\t{}{system}\taccuracy {:.2} %", file.name, file.head, 100.0 * file.scores.accuracy)?;
         write!(out, "\tnll {:.4}\tece {:.4}", file.scores.nll, file.scores.ece)?;
         if let Some(ranking) = &file.ranking {
             write!(out, "\tMAP {:.3}\tMRR {:.3}", ranking.map, ranking.mrr)?;
@@ -333,6 +360,7 @@ fn config_of(encoder: &Path, training: &Training, common: &Common) -> RunConfig 
     RunConfig {
         name: name_of(&training.output),
         seed: common.seed.unwrap_or(DEFAULT_SEED),
+        data_seed: None,
         data: PathBuf::new(),
         encoders: PathBuf::new(),
         scheme: Scheme::FineTune,
@@ -348,8 +376,9 @@ fn config_of(encoder: &Path, training: &Training, common: &Common) -> RunConfig 
         pairs: Vec::new(),
         teachers: Vec::new(),
         stage1: None,
-        stage2: StageConfig { sets: sets.collect(), training: settings },
+        stage2: StageConfig { sets: sets.collect(), teachers: Vec::new(), training: settings, matching: None },
         evaluate: training.dev.iter().map(|(head, path)| evaluate_config(head, path)).collect(),
+        evaluate_teachers: false,
         provenance: Default::default(),
     }
 }
@@ -372,6 +401,7 @@ fn evaluate_config(head: &str, path: &Path) -> EvaluateConfig {
         name: name_of(path),
         head: head.to_owned(),
         path: path.to_owned(),
+        limit: None,
         filter: RowFilter::new(),
         labels: BTreeMap::new(),
         columns: None,
@@ -387,6 +417,10 @@ fn teacher_config(name: String, kind: TeacherKind, folder: &Path, max_len: usize
         calibration: Default::default(),
         fit: None,
         sets: Vec::new(),
+        fine_tune: false,
+        pooler: PoolerStart::Encoder,
+        head_layers: None,
+        seed: None,
         training: TrainSettings::default(),
     }
 }

@@ -33,6 +33,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     })?;
     let options = |output| RunOptions {
         output,
+        shared: None,
         device: common.device.clone(),
         precision: common.precision.into(),
         threads: common.threads,
@@ -42,6 +43,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
     match arguments.command {
         Command::Run(a) => commands::run(&a, common, options),
+        Command::Compare(a) => commands::compare(&a, common, options),
         Command::Distill(a) => commands::distill(&a, common, options),
         Command::Teacher(a) => commands::teacher(&a, common, options),
         Command::Pairs(a) => commands::pairs(&a, common, &stop),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::{HeadConfig, RunConfig, SetConfig, StageConfig, TeacherConfig};
+use super::{HeadConfig, RunConfig, SetConfig, StageConfig, TeacherConfig, TeacherKind};
 use crate::error::{Error, Result};
 use crate::scheme::Scheme;
 
@@ -27,8 +27,55 @@ impl RunConfig {
     /// As [`RunConfig::read`].
     pub fn parse(text: &str) -> Result<Self> {
         let config: Self = toml::from_str(text).map_err(|e| Error::config(describe(&e, text)))?;
-        config.check()?;
-        Ok(config)
+        config.resolved()
+    }
+
+    /// Reads and checks a run out of a TOML table.
+    ///
+    /// # Errors
+    /// As [`RunConfig::read`], without lines.
+    pub fn from_table(table: toml::Table) -> Result<Self> {
+        let config: Self = table.try_into().map_err(|e| Error::config(describe(&e, "")))?;
+        config.resolved()
+    }
+
+    /// Gives each set without teachers its stage's, and each teacher with `fine_tune` the sets of stage 2; then checks.
+    fn resolved(mut self) -> Result<Self> {
+        for stage in self.stage1.iter_mut().chain([&mut self.stage2]) {
+            for set in stage.sets.iter_mut().filter(|set| set.teachers.is_empty()) {
+                set.teachers.clone_from(&stage.teachers);
+            }
+        }
+        let gold: Vec<SetConfig> =
+            self.stage2.sets.iter().map(|set| SetConfig { teachers: Vec::new(), ..set.clone() }).collect();
+        for teacher in self.teachers.iter_mut().filter(|t| t.fine_tune && t.sets.is_empty()) {
+            teacher.sets.clone_from(&gold);
+        }
+        self.check()?;
+        Ok(self)
+    }
+
+    /// The seed of row limits, validation rows and pairs.
+    pub fn data_seed(&self) -> u64 {
+        self.data_seed.unwrap_or(self.seed)
+    }
+
+    /// Whether a teacher labels anything, or its insides are matched.
+    pub fn teaches(&self, teacher: &TeacherConfig) -> bool {
+        let matched = |stage: &StageConfig| stage.matching.as_ref().is_some_and(|m| m.teacher == teacher.name);
+        let labels = |stage: &StageConfig| stage.sets.iter().any(|set| set.teachers.contains(&teacher.name));
+        self.stages().any(|stage| matched(stage) || labels(stage))
+    }
+
+    /// The teacher of a name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn teacher(&self, name: &str) -> Result<&TeacherConfig> {
+        self.teachers.iter().find(|t| t.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.teachers.iter().map(|t| t.name.as_str()).collect();
+            Error::config(format!("teacher {name:?} is not in [[teachers]], which has: {}", names.join(", ")))
+        })
     }
 
     /// The head of a name.
@@ -86,12 +133,22 @@ impl RunConfig {
         }
         for stage in self.stages() {
             stage.training.check()?;
+            if let Some(matching) = &stage.matching {
+                matching.check()?;
+                self.teacher(&matching.teacher)?;
+            }
             for set in &stage.sets {
                 self.check_set(set)?;
             }
         }
         for teacher in &self.teachers {
             teacher.training.check()?;
+            if teacher.kind == TeacherKind::SentenceEncoder && (teacher.fine_tune || !teacher.sets.is_empty()) {
+                return Err(Error::config(format!(
+                    "teacher {:?} is a sentence encoder, whose cosine is its answer; kind = \"classifier\" can be fine-tuned",
+                    teacher.name
+                )));
+            }
             for set in &teacher.sets {
                 self.check_set(set)?;
             }
@@ -133,7 +190,7 @@ impl RunConfig {
 }
 
 /// Says where a TOML error is, and for an unknown key which valid one is nearest.
-fn describe(error: &toml::de::Error, text: &str) -> String {
+pub(crate) fn describe(error: &toml::de::Error, text: &str) -> String {
     let place = error.span().map_or_else(String::new, |span| {
         let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
         format!("line {line}: ")

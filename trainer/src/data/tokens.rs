@@ -25,6 +25,12 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// A sequence whose first segment has this many tokens.
+    #[cfg(test)]
+    pub(crate) fn new(ids: Vec<u32>, first_len: u32) -> Self {
+        Self { ids: ids.into(), first_len }
+    }
+
     /// All ids, `[CLS] a [SEP] b [SEP]`.
     pub fn ids(&self) -> &[u32] {
         &self.ids

@@ -1,5 +1,6 @@
 //! A whole distillation: pairs, teachers, soft labels, stages, evaluation, report; every step done once.
 
+mod ensemble;
 mod ledger;
 mod preflight;
 mod rows;
@@ -7,6 +8,7 @@ mod scoring;
 mod stages;
 mod steps;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,19 +16,27 @@ use attar_nn::Precision;
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
-pub use scoring::{Ensemble, FileScores, score_file};
+pub use ensemble::Ensemble;
+pub use scoring::{FileScores, Reliability, score_file};
+pub use stages::{HeadPredictions, Predictions};
 
+use crate::canonical::canonical;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::hash::{Fingerprint, hash_file, hash_model};
 use crate::progress::{Reporter, Stop};
 use crate::report;
+use ledger::Mark;
 
 /// Where and how a run runs; nothing here changes what it makes, but for the rounding of device, precision and threads.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     /// Folder of everything the run makes.
     pub output: PathBuf,
+    /// Folder of what several runs share, by the hash of what made it: built pairs, fine-tuned teachers, soft labels,
+    /// students after stage 1 and teachers' scores. Without one, the run keeps its own in `output`.
+    pub shared: Option<PathBuf>,
     /// `cpu` or `cuda:N`.
     pub device: String,
     /// What encoders compute in.
@@ -89,14 +99,65 @@ pub fn run(config: &RunConfig, options: &RunOptions) -> Result<Vec<FileScores>> 
     ));
     write_json(&options.output.join("run.json"), &record)?;
 
-    let runner = Runner { config, options, device, commit: record.commit };
+    let mut runner =
+        Runner { config, options, device, commit: record.commit, pairs: BTreeMap::new(), teachers: BTreeMap::new() };
     runner.check_files()?;
-    runner.build_pairs()?;
-    runner.train_teachers()?;
+    runner.pairs = runner.build_pairs()?;
+    runner.teachers = runner.train_teachers()?;
     let students = (0..runner.student_count()).map(|number| runner.distil(number)).collect::<Result<Vec<_>>>()?;
     let scores = runner.evaluate(&students)?;
     report::write(&options.output)?;
     Ok(scores)
+}
+
+/// As [`run`], but a run whose settings, data and encoders have not changed since it ended is not looked into at all: its
+/// stored scores come back at once, with `true`.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_once(config: &RunConfig, options: &RunOptions) -> Result<(Vec<FileScores>, bool)> {
+    let Some(hash) = inputs_hash(config)? else { return Ok((run(config, options)?, false)) };
+    let mark = Mark::new(&options.output, "run", hash);
+    let scores = options.output.join("evaluation.json");
+    if mark.done(&scores) {
+        let json = std::fs::read(&scores).map_err(|e| Error::io(&scores, "read", e))?;
+        return Ok((serde_json::from_slice(&json).map_err(|e| Error::model(scores.display(), e))?, true));
+    }
+    mark.unset()?;
+    let scores = run(config, options)?;
+    mark.set()?;
+    Ok((scores, false))
+}
+
+/// The hash of all that a run reads: its settings without the roots of its paths, its data files and encoders. `None` where a
+/// path is a pattern or lies in an archive: then the steps themselves find out what is done.
+fn inputs_hash(config: &RunConfig) -> Result<Option<String>> {
+    let rootless = RunConfig { data: PathBuf::new(), encoders: PathBuf::new(), ..config.clone() };
+    let mut fingerprint = Fingerprint::new().with("config", canonical(&rootless, &[]));
+    let sets = config.stage1.iter().chain([&config.stage2]).flat_map(|s| &s.sets);
+    let sets = sets.chain(config.teachers.iter().flat_map(|t| &t.sets));
+    let files = sets
+        .filter_map(|set| set.path.as_ref())
+        .chain(config.teachers.iter().filter_map(|t| t.fit.as_ref()))
+        .chain(config.pairs.iter().flat_map(|p| p.sources.iter().map(|s| &s.path).chain(&p.exclude)))
+        .chain(config.evaluate.iter().map(|e| &e.path));
+    for file in files.collect::<BTreeSet<_>>() {
+        let path = files::resolve(&config.data, file);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        fingerprint.add("file", hash_file(&path)?.as_bytes());
+    }
+    if config.student.fresh.is_some() {
+        let tokenizer = config.encoders.join(&config.student.encoder).join("tokenizer.json");
+        fingerprint.add("tokenizer", hash_file(&tokenizer)?.as_bytes());
+    } else {
+        fingerprint.add("student", hash_model(&config.encoders.join(&config.student.encoder))?.as_bytes());
+    }
+    for teacher in &config.teachers {
+        fingerprint.add("teacher", hash_model(&config.encoders.join(&teacher.encoder))?.as_bytes());
+    }
+    Ok(Some(fingerprint.hex()))
 }
 
 /// One run at work.
@@ -105,6 +166,10 @@ struct Runner<'a> {
     options: &'a RunOptions,
     device: Device,
     commit: String,
+    /// Where built pairs are, by name.
+    pairs: BTreeMap<String, PathBuf>,
+    /// Where fine-tuned teachers are, by name.
+    teachers: BTreeMap<String, PathBuf>,
 }
 
 impl Runner<'_> {
@@ -134,7 +199,7 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 }
 
 /// The commit that this program was built from: given at build time, or that of the working tree it was built in.
-fn commit() -> String {
+pub(crate) fn commit() -> String {
     if let Some(commit) = option_env!("ATTAR_COMMIT") {
         return commit.to_owned();
     }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use super::Runner;
-use crate::config::{SetConfig, StageConfig};
+use crate::config::SetConfig;
 use crate::data::{self, LabelMap, PairTokenizer, ReadOptions, Row};
 use crate::error::{Error, Result};
 use crate::hash::Fingerprint;
@@ -49,8 +49,8 @@ impl Runner<'_> {
     pub(super) fn set_path(&self, set: &SetConfig) -> Result<PathBuf> {
         match (&set.path, &set.pairs) {
             (Some(path), _) => Ok(self.data(path)),
-            (None, Some(name)) => Ok(self.pairs_path(name)),
-            (None, None) => Err(Error::config(format!("a set of head {:?} needs either path or pairs", set.head))),
+            (None, Some(name)) if self.pairs.contains_key(name) => Ok(self.pairs[name].clone()),
+            (None, _) => Err(Error::config(format!("a set of head {:?} needs either path or pairs", set.head))),
         }
     }
 
@@ -69,7 +69,7 @@ impl Runner<'_> {
             rows.retain(|row| row.label.is_some());
         }
         if let Some(limit) = set.limit {
-            rows = data::limit(rows, limit, self.config.seed);
+            rows = data::limit(rows, limit, self.config.data_seed());
         }
         if rows.is_empty() {
             return Err(Error::config(format!("{}: no rows are left for head {:?}", path.display(), set.head)));
@@ -80,7 +80,7 @@ impl Runner<'_> {
     /// Reads, labels, splits, deduplicates and tokenises the sets of a stage for one student.
     pub(super) fn stage_data(
         &self,
-        stage: &StageConfig,
+        sets: &[SetConfig],
         answers: Answers,
         student: usize,
         tokenizer: &PairTokenizer,
@@ -88,7 +88,7 @@ impl Runner<'_> {
         let mut hash = Fingerprint::new();
         let (mut training, mut validation, mut described) = (Vec::new(), Vec::<TrainingSet>::new(), Vec::new());
         let mut seen: std::collections::BTreeMap<&str, HashSet<u64>> = Default::default();
-        for set in &stage.sets {
+        for set in sets {
             self.options.stop.check()?;
             let labels = self.config.head(&set.head)?.labels()?;
             let rows = self.read_set(set, &labels, answers)?;
@@ -112,17 +112,13 @@ impl Runner<'_> {
             training.push(tokenised(&name, &set.head, train, tokenizer)?);
             let held_out = tokenised(&set.head, &set.head, held_out, tokenizer)?;
             match validation.iter_mut().find(|v| v.head == set.head) {
-                Some(of_head) => {
-                    of_head.tokens.extend(held_out.tokens);
-                    of_head.gold.extend(held_out.gold);
-                    of_head.soft.extend(held_out.soft);
-                }
+                Some(of_head) => of_head.append(held_out),
                 None => validation.push(held_out),
             }
         }
         validation.retain(|set| !set.is_empty());
         for set in &mut validation {
-            thin(set, self.config.validation.max_rows, self.config.seed);
+            thin(set, self.config.validation.max_rows, self.config.data_seed());
         }
         training.retain(|set| !set.is_empty());
         Ok(StageData { training, validation, hash: hash.hex(), described })
@@ -168,7 +164,7 @@ fn tokenised(name: &str, head: &str, rows: Vec<Labelled>, tokenizer: &PairTokeni
 }
 
 /// Keeps a random part of a set, the same for the same seed.
-fn thin(set: &mut TrainingSet, count: usize, seed: u64) {
+pub(super) fn thin(set: &mut TrainingSet, count: usize, seed: u64) {
     if set.len() <= count {
         return;
     }

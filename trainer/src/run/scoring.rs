@@ -6,24 +6,17 @@ use attar_nn::Student;
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
+use super::ensemble::{Ensemble, fitted_weights, probabilities};
+use super::stages::Predictions;
 use super::{Runner, write_json};
+use crate::config::{EvaluateConfig, TeacherConfig, TeacherKind};
 use crate::data::{self, LabelMap, PairTokenizer, ReadOptions, Row, read_rows};
 use crate::error::{Error, Result};
 use crate::evaluate;
-use crate::metrics::{self, Ranking, Scores};
-use crate::progress::{Reporter, Stop};
-
-/// How several students answer together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Ensemble {
-    /// The class that most students choose; on a tie the one with the greater mean probability.
-    Majority,
-    /// The greatest mean probability.
-    MeanProbability,
-    /// As the mean, each student weighted by its validation accuracy.
-    ValidationWeight,
-}
+use crate::hash::{Fingerprint, hash_model};
+use crate::label::dataset_hash;
+use crate::metrics::{self, Bin, Ranking, Scores};
+use crate::progress::{Reporter, Stop, cpu_seconds};
 
 /// What was scored on one file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +25,9 @@ pub struct FileScores {
     pub name: String,
     /// The head.
     pub head: String,
+    /// Who answered: `student`, `student 1` of several, `teacher NAME`, or the ensemble's name.
+    #[serde(default = "student")]
+    pub system: String,
     /// How several students answered together; absent for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ensemble: Option<Ensemble>,
@@ -42,13 +38,40 @@ pub struct FileScores {
     pub ranking: Option<Ranking>,
     /// Scored rows a second.
     pub rows_per_second: f64,
+    /// Processor time of a row, all threads together, ms: what it costs on a machine that others use too. Absent where the
+    /// system does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_ms_per_row: Option<f64>,
+    /// Numbers in the weights of all models that answered.
+    #[serde(default)]
+    pub parameters: usize,
+    /// Rows by their confidence, without and with the head's temperature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reliability: Option<Reliability>,
 }
 
-/// A labelled file read for a student.
-pub(crate) struct Rows {
-    pub(crate) rows: Vec<Row>,
-    pub(crate) logits: Vec<Vec<f32>>,
-    pub(crate) seconds: f64,
+fn student() -> String {
+    "student".to_owned()
+}
+
+/// How often the answers of a confidence are right.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reliability {
+    /// At temperature 1.
+    pub before: Vec<Bin>,
+    /// The expected calibration error at temperature 1.
+    pub ece_before: f64,
+    /// At the head's temperature.
+    pub after: Vec<Bin>,
+}
+
+/// A labelled file with a model's answers.
+struct Rows {
+    rows: Vec<Row>,
+    logits: Vec<Vec<f32>>,
+    seconds: f64,
+    cpu_seconds: Option<f64>,
+    parameters: usize,
 }
 
 /// The logits of a student folder's head for a file.
@@ -61,17 +84,23 @@ fn predict(
     reporter: Reporter,
     stop: &Stop,
 ) -> Result<Rows> {
-    let begun = std::time::Instant::now();
+    let (begun, cpu) = (std::time::Instant::now(), cpu_seconds());
     let tokens = tokenizer.rows(&rows, crate::label::truncation_for(head))?;
     let mut progress = reporter.begin(&format!("score {head}"), "rows", rows.len() as u64, 0);
     let logits = evaluate::logits(student, head, &tokens, device, |done| {
         progress.update(done as u64, String::new);
         stop.check()
     })?;
-    Ok(Rows { rows, logits, seconds: begun.elapsed().as_secs_f64() })
+    Ok(Rows {
+        rows,
+        logits,
+        seconds: begun.elapsed().as_secs_f64(),
+        cpu_seconds: cpu.zip(cpu_seconds()).map(|(before, after)| after - before),
+        parameters: student.parameters().scalars(),
+    })
 }
 
-fn scored(name: &str, head: &str, ensemble: Option<Ensemble>, of: &Rows, temperature: f64) -> FileScores {
+fn scored(name: &str, head: &str, system: &str, of: &Rows, temperature: f64) -> FileScores {
     let gold: Vec<Option<u32>> = of.rows.iter().map(|r| r.label).collect();
     let ranking = (head == "relevance")
         .then(|| {
@@ -84,10 +113,18 @@ fn scored(name: &str, head: &str, ensemble: Option<Ensemble>, of: &Rows, tempera
     FileScores {
         name: name.to_owned(),
         head: head.to_owned(),
-        ensemble,
+        system: system.to_owned(),
+        ensemble: None,
         scores: metrics::score(&of.logits, &gold, temperature),
         ranking,
         rows_per_second: of.rows.len() as f64 / of.seconds.max(1e-9),
+        cpu_ms_per_row: of.cpu_seconds.map(|s| 1e3 * s / of.rows.len().max(1) as f64),
+        parameters: of.parameters,
+        reliability: Some(Reliability {
+            before: metrics::reliability(&of.logits, &gold, 1.0),
+            ece_before: metrics::score(&of.logits, &gold, 1.0).ece,
+            after: metrics::reliability(&of.logits, &gold, temperature),
+        }),
     }
 }
 
@@ -112,52 +149,49 @@ pub fn score_file(
     let rows = read_rows(path, Some(&map), &Default::default())?;
     let tokenizer = PairTokenizer::from_folder(folder, max_len.min(student.encoder().config().max_tokens()))?;
     let predicted = predict(&student, &tokenizer, head, rows, device, reporter, stop)?;
-    Ok(scored(&path.display().to_string(), head, None, &predicted, spec.temperature))
+    Ok(scored(&path.display().to_string(), head, "student", &predicted, spec.temperature))
 }
 
 impl Runner<'_> {
-    /// Scores the students, and several together, on the files of the run; writes `evaluation.json`.
+    /// Scores the students, several together, and teachers where that is asked for, on the files of the run; writes
+    /// `evaluation.json`.
     pub(super) fn evaluate(&self, folders: &[PathBuf]) -> Result<Vec<FileScores>> {
         let students: Vec<Student> =
             folders.iter().map(|f| Ok(Student::load(f, &self.device)?)).collect::<Result<_>>()?;
         let mut all = Vec::new();
         for file in &self.config.evaluate {
-            let path = self.data(&file.path);
-            let map = LabelMap::new(&file.head, &self.config.head(&file.head)?.labels()?, &file.labels)?;
-            let options = ReadOptions {
-                labels: Some(&map),
-                filter: Some(&file.filter),
-                columns: file.columns.as_ref(),
-                ..ReadOptions::default()
-            };
-            let rows = data::read(&path, options)?.rows;
+            let rows = self.evaluation_rows(file)?;
             let mut predictions = Vec::new();
-            for (folder, student) in folders.iter().zip(&students) {
+            for (number, (folder, student)) in folders.iter().zip(&students).enumerate() {
                 let tokenizer = PairTokenizer::from_folder(folder, self.config.student.max_len)?;
-                let (reporter, stop) = (self.options.reporter, &self.options.stop);
-                let predicted = predict(student, &tokenizer, &file.head, rows.clone(), &self.device, reporter, stop)?;
-                let name = match folders {
-                    [_] => file.name.clone(),
-                    _ => format!("{} {}", file.name, folder.file_name().unwrap_or_default().to_string_lossy()),
-                };
+                let predicted = self.predict(student, &tokenizer, file, rows.clone())?;
+                let system = if folders.len() == 1 { "student".to_owned() } else { format!("student {}", number + 1) };
                 let temperature = student.head(&file.head)?.temperature;
-                all.push(scored(&name, &file.head, None, &predicted, temperature));
+                all.push(scored(&file.name, &file.head, &system, &predicted, temperature));
                 predictions.push((predicted, temperature));
             }
             if predictions.len() > 1 {
-                let weights = self.validation_weights(&file.head)?;
-                for ensemble in [Ensemble::Majority, Ensemble::MeanProbability, Ensemble::ValidationWeight] {
+                for ensemble in Ensemble::ALL {
+                    let weights = self.weights(ensemble, &file.head)?;
                     let together = combine(&predictions, ensemble, &weights);
-                    all.push(scored(&file.name, &file.head, Some(ensemble), &together, 1.0));
+                    let scores = scored(&file.name, &file.head, ensemble.name(), &together, 1.0);
+                    all.push(FileScores { ensemble: Some(ensemble), ..scores });
+                }
+            }
+            if self.config.evaluate_teachers {
+                for teacher in self.config.teachers_of(&file.head) {
+                    if teacher.kind == TeacherKind::Classifier {
+                        all.push(self.score_teacher(teacher, file, &rows)?);
+                    }
                 }
             }
         }
         for file in &all {
             self.options.reporter.say(format!(
-                "{} ({}{}): accuracy {:.2} %, ece {:.3}, {} rows",
+                "{} ({}, {}): accuracy {:.2} %, ece {:.3}, {} rows",
                 file.name,
                 file.head,
-                file.ensemble.map_or_else(String::new, |e| format!(", {e:?}")),
+                file.system,
                 100.0 * file.scores.accuracy,
                 file.scores.ece,
                 file.scores.rows
@@ -167,41 +201,111 @@ impl Runner<'_> {
         Ok(all)
     }
 
-    /// The validation accuracy of each student on a head.
-    fn validation_weights(&self, head: &str) -> Result<Vec<f64>> {
-        (0..self.student_count())
-            .map(|number| {
-                let path = self.output("training").join(format!("stage2-{number}")).join("summary.json");
-                let json = std::fs::read(&path).map_err(|e| Error::io(&path, "read", e))?;
-                let summary: crate::train_loop::Summary =
-                    serde_json::from_slice(&json).map_err(|e| Error::model(path.display(), e))?;
-                let of_head = summary.scores.iter().find(|s| s.head == head);
-                Ok(of_head.map_or(1.0, |s| s.gold.accuracy.max(1e-6)))
-            })
-            .collect()
+    fn evaluation_rows(&self, file: &EvaluateConfig) -> Result<Vec<Row>> {
+        let path = self.data(&file.path);
+        let map = LabelMap::new(&file.head, &self.config.head(&file.head)?.labels()?, &file.labels)?;
+        let options = ReadOptions {
+            labels: Some(&map),
+            filter: Some(&file.filter),
+            columns: file.columns.as_ref(),
+            ..ReadOptions::default()
+        };
+        let rows = data::read(&path, options)?.rows;
+        Ok(match file.limit {
+            Some(limit) => data::limit(rows, limit, self.config.data_seed()),
+            None => rows,
+        })
+    }
+
+    fn predict(
+        &self,
+        model: &Student,
+        tokenizer: &PairTokenizer,
+        file: &EvaluateConfig,
+        rows: Vec<Row>,
+    ) -> Result<Rows> {
+        predict(model, tokenizer, &file.head, rows, &self.device, self.options.reporter, &self.options.stop)
+    }
+
+    /// A teacher's scores on a file; runs that share a folder compute them once.
+    fn score_teacher(&self, teacher: &TeacherConfig, file: &EvaluateConfig, rows: &[Row]) -> Result<FileScores> {
+        let folder = self.teacher_folder(teacher);
+        let mut made_of = Fingerprint::new()
+            .with("teacher", hash_model(&folder)?)
+            .with("rows", dataset_hash(rows))
+            .with("head", &file.head)
+            .with("max_len", teacher.max_len.to_string());
+        for row in rows {
+            made_of.add("gold", format!("{:?}", row.label).as_bytes());
+        }
+        let root = self.options.shared.as_ref().unwrap_or(&self.options.output);
+        let stored = root.join("scores").join(format!("{}-{}.json", teacher.name, made_of.hex()));
+        let scores: FileScores = if stored.exists() {
+            let json = std::fs::read(&stored).map_err(|e| Error::io(&stored, "read", e))?;
+            serde_json::from_slice(&json).map_err(|e| Error::model(stored.display(), e))?
+        } else {
+            let model = Student::load(&folder, &self.device)?;
+            let temperature = model.head(&file.head)?.temperature;
+            let tokenizer = PairTokenizer::from_folder(&folder, teacher.max_len)?;
+            let predicted = self.predict(&model, &tokenizer, file, rows.to_vec())?;
+            let scores = scored(&file.name, &file.head, &format!("teacher {}", teacher.name), &predicted, temperature);
+            write_json(&stored, &scores)?;
+            scores
+        };
+        Ok(FileScores { name: file.name.clone(), ..scores })
+    }
+
+    /// The weight of each student in an ensemble for a head.
+    fn weights(&self, ensemble: Ensemble, head: &str) -> Result<Vec<f64>> {
+        let count = self.student_count();
+        let stored = |number: usize, name: &str| self.output("training").join(format!("stage2-{number}")).join(name);
+        match ensemble {
+            Ensemble::Majority | Ensemble::MeanProbability => Ok(vec![1.0; count]),
+            Ensemble::ValidationWeight => (0..count)
+                .map(|number| {
+                    let summary: crate::train_loop::Summary = read_json(&stored(number, "summary.json"))?;
+                    let of_head = summary.scores.iter().find(|s| s.head == head);
+                    Ok(of_head.map_or(1.0, |s| s.gold.accuracy.max(1e-6)))
+                })
+                .collect(),
+            Ensemble::FittedWeight => {
+                let mut students = Vec::new();
+                for number in 0..count {
+                    let all: Predictions = read_json(&stored(number, "validation.json"))?;
+                    let Some(of_head) = all.heads.into_iter().find(|h| h.head == head) else {
+                        return Ok(vec![1.0; count]);
+                    };
+                    let rows = probabilities(&of_head.logits, of_head.temperature);
+                    let gold = rows.iter().zip(&of_head.gold).filter_map(|(p, g)| Some(p[(*g)? as usize]));
+                    students.push(gold.collect());
+                }
+                Ok(fitted_weights(&students))
+            }
+        }
     }
 }
 
 /// The answers of several students as log probabilities.
 fn combine(predictions: &[(Rows, f64)], ensemble: Ensemble, weights: &[f64]) -> Rows {
     let first = &predictions[0].0;
+    let students: Vec<Vec<Vec<f64>>> =
+        predictions.iter().map(|(rows, temperature)| probabilities(&rows.logits, *temperature)).collect();
     let logits = (0..first.rows.len())
         .map(|row| {
-            let mut sums = vec![0.0f64; first.logits[row].len()];
-            for ((prediction, temperature), weight) in predictions.iter().zip(weights) {
-                let probabilities = metrics::softmax(&prediction.logits[row], *temperature);
-                let weight = if ensemble == Ensemble::ValidationWeight { *weight } else { 1.0 };
-                for (sum, p) in sums.iter_mut().zip(&probabilities) {
-                    *sum += weight * p;
-                }
-                if ensemble == Ensemble::Majority {
-                    // A vote outweighs any sum of probabilities, which then only breaks ties.
-                    sums[metrics::argmax(&prediction.logits[row])] += predictions.len() as f64 + 1.0;
-                }
-            }
-            let total: f64 = sums.iter().sum();
-            sums.iter().map(|s| (s / total).max(1e-12).ln() as f32).collect()
+            let of_row: Vec<Vec<f64>> = students.iter().map(|s| s[row].clone()).collect();
+            ensemble.answer(&of_row, weights)
         })
         .collect();
-    Rows { rows: first.rows.clone(), logits, seconds: predictions.iter().map(|(p, _)| p.seconds).sum() }
+    Rows {
+        rows: first.rows.clone(),
+        logits,
+        seconds: predictions.iter().map(|(p, _)| p.seconds).sum(),
+        cpu_seconds: predictions.iter().map(|(p, _)| p.cpu_seconds).sum(),
+        parameters: predictions.iter().map(|(p, _)| p.parameters).sum(),
+    }
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    let json = std::fs::read(path).map_err(|e| Error::io(path, "read", e))?;
+    serde_json::from_slice(&json).map_err(|e| Error::model(path.display(), e))
 }

@@ -4,18 +4,23 @@ use std::path::{Path, PathBuf};
 
 use attar_nn::{Encoder, EncoderConfig, HeadSpec, Layers, Student};
 use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
 
 use super::Runner;
 use super::ledger::Mark;
-use super::rows::{Answers, StageData};
+use super::rows::{Answers, StageData, thin};
 use super::write_json;
+use crate::canonical::{canonical, canonical_settings};
 use crate::checkpoint::Checkpoints;
-use crate::config::{PoolerStart, StageConfig, TeacherConfig};
+use crate::config::{HeadConfig, PoolerStart, StudentConfig, TeacherConfig};
 use crate::data::PairTokenizer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate;
+use crate::files;
 use crate::hash::{Fingerprint, hash_file, hash_model};
+use crate::matching::{MatchConfig, Matcher};
 use crate::metrics;
+use crate::objective::Objective;
 use crate::scheme::Scheme;
 use crate::settings::TrainSettings;
 use crate::train_loop::{Surroundings, train};
@@ -24,36 +29,73 @@ use crate::train_loop::{Surroundings, train};
 struct Stage<'a> {
     /// Name, for logs and the mark.
     name: String,
-    /// Folder of the result, of `training/` with checkpoints, and of the history.
+    /// Folder of the result below the run's output.
     folder: PathBuf,
+    /// Whether runs with the same inputs share the result.
+    shared: bool,
+    seed: u64,
     /// Hash of what the first weights come from.
     start: String,
     tokenizer: &'a Path,
     max_len: usize,
     settings: &'a TrainSettings,
+    matching: Option<&'a MatchConfig>,
+}
+
+/// What a student answers to the held-out rows of each head: stored as `training/NAME/validation.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Predictions {
+    /// One for each head that has gold labels in the held-out rows.
+    pub heads: Vec<HeadPredictions>,
+}
+
+/// What a student answers to the held-out rows of one head.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HeadPredictions {
+    /// The head.
+    pub head: String,
+    /// The temperature that was fitted on these rows.
+    pub temperature: f64,
+    /// The gold class of each row.
+    pub gold: Vec<Option<u32>>,
+    /// Logits of each row, averaged over the head's copies, before the temperature.
+    pub logits: Vec<Vec<f32>>,
 }
 
 impl Runner<'_> {
-    /// Fine-tunes a teacher on gold labels.
-    pub(super) fn fine_tune(&self, teacher: &TeacherConfig) -> Result<()> {
+    /// Fine-tunes a teacher on gold labels; returns its folder.
+    pub(super) fn fine_tune(&self, teacher: &TeacherConfig) -> Result<PathBuf> {
         let folder = self.encoder(&teacher.encoder);
         let tokenizer = PairTokenizer::from_folder(&folder, teacher.max_len)?;
-        let config = StageConfig { sets: teacher.sets.clone(), training: teacher.training.clone() };
-        let data = self.stage_data(&config, Answers::Gold, 0, &tokenizer)?;
+        let data = self.stage_data(&teacher.sets, Answers::Gold, 0, &tokenizer)?;
+        let heads: Vec<HeadConfig> = (self.config.student.heads.iter())
+            .filter(|head| teacher.sets.iter().any(|set| set.head == head.name))
+            .map(|head| HeadConfig { layers: teacher.head_layers.unwrap_or(head.layers), ..head.clone() })
+            .collect();
+        let seed = teacher.seed.unwrap_or(self.config.seed);
+        let mut start = Fingerprint::new().with("encoder", hash_model(&folder)?);
+        start.add("heads", canonical(&heads, &["student", "heads"]).as_bytes());
+        if teacher.pooler == PoolerStart::Identity {
+            start.add("pooler", b"identity");
+        }
         let stage = Stage {
             name: format!("teacher-{}", teacher.name),
-            folder: self.output("teachers").join(&teacher.name),
-            start: hash_model(&folder)?,
+            folder: Path::new("teachers").join(&teacher.name),
+            shared: true,
+            seed,
+            start: start.hex(),
             tokenizer: &folder.join("tokenizer.json"),
             max_len: teacher.max_len,
             settings: &teacher.training,
+            matching: None,
         };
         self.train_stage(&stage, &data, || {
             let mut model = Student::new(Encoder::load(&folder, &Layers::All, &self.device)?);
-            for head in &self.config.student.heads {
-                if teacher.sets.iter().any(|set| set.head == head.name) {
-                    model.add_head(spec(&head.name, head.labels()?, 1, head.layers), self.config.seed)?;
-                }
+            if teacher.pooler == PoolerStart::Identity {
+                identity_pooler(&model)?;
+            }
+            for head in &heads {
+                model.add_head(spec(&head.name, head.labels()?, 1, head.layers), seed)?;
             }
             Ok(model)
         })
@@ -67,7 +109,7 @@ impl Runner<'_> {
         let tokenizer_path = encoder.join("tokenizer.json");
         let tokenizer = PairTokenizer::from_folder(&encoder, student.max_len)?;
         let mut start = Fingerprint::new()
-            .with("student", format!("{student:?}"))
+            .with("student", canonical(&StudentConfig { encoder: PathBuf::new(), ..student.clone() }, &["student"]))
             .with("copies", format!("{:?}", self.copies()))
             .with("number", number.to_string());
         match student.fresh {
@@ -76,35 +118,40 @@ impl Runner<'_> {
         }
         let mut before: Option<PathBuf> = None;
         if let Some(config) = &self.config.stage1 {
-            let data = self.stage_data(config, Answers::Soft, number, &tokenizer)?;
+            let data = self.stage_data(&config.sets, Answers::Soft, number, &tokenizer)?;
             let stage = Stage {
                 name: format!("stage1{suffix}"),
-                folder: self.output(format!("stage1{suffix}")),
+                folder: format!("stage1{suffix}").into(),
+                shared: true,
+                seed: self.config.seed,
                 start: start.hex(),
                 tokenizer: &tokenizer_path,
                 max_len: student.max_len,
                 settings: &config.training,
+                matching: config.matching.as_ref(),
             };
-            self.train_stage(&stage, &data, || self.first_student(number))?;
-            start.add("stage1", hash_model(&stage.folder)?.as_bytes());
-            before = Some(stage.folder);
+            let folder = self.train_stage(&stage, &data, || self.first_student(number))?;
+            start.add("stage1", hash_model(&folder)?.as_bytes());
+            before = Some(folder);
         }
         let config = &self.config.stage2;
         let answers = if self.config.scheme == Scheme::FineTune { Answers::Gold } else { Answers::Both };
-        let data = self.stage_data(config, answers, number, &tokenizer)?;
+        let data = self.stage_data(&config.sets, answers, number, &tokenizer)?;
         let stage = Stage {
             name: format!("stage2{suffix}"),
-            folder: self.output(format!("student{suffix}")),
+            folder: format!("student{suffix}").into(),
+            shared: false,
+            seed: self.config.seed,
             start: start.hex(),
             tokenizer: &tokenizer_path,
             max_len: student.max_len,
             settings: &config.training,
+            matching: config.matching.as_ref(),
         };
         self.train_stage(&stage, &data, || match &before {
             Some(folder) => Ok(Student::load(folder, &self.device)?),
             None => self.first_student(number),
-        })?;
-        Ok(stage.folder)
+        })
     }
 
     /// The number of copies of each head.
@@ -140,25 +187,67 @@ impl Runner<'_> {
         Ok(student)
     }
 
-    /// Trains, fits temperatures and saves, unless that was done before.
-    fn train_stage(&self, stage: &Stage<'_>, data: &StageData, first: impl FnOnce() -> Result<Student>) -> Result<()> {
-        let config = self.config;
-        let hash = Fingerprint::new()
+    /// Trains, fits temperatures and saves, unless that was done before; returns the result's folder.
+    fn train_stage(
+        &self,
+        stage: &Stage<'_>,
+        data: &StageData,
+        first: impl FnOnce() -> Result<Student>,
+    ) -> Result<PathBuf> {
+        let mut hash = Fingerprint::new()
             .with("name", &stage.name)
-            .with("seed", config.seed.to_string())
+            .with("seed", stage.seed.to_string())
             .with("start", &stage.start)
             .with("data", &data.hash)
-            .with("validation", format!("{:?}", config.validation))
+            .with("validation", canonical(&self.config.validation, &["validation"]))
             .with("max_len", stage.max_len.to_string())
-            .with("settings", format!("{:?}", stage.settings))
-            .hex();
-        let mark = Mark::new(&self.options.output, &stage.name, hash);
-        if mark.done(&stage.folder.join("attar.toml")) {
-            self.options.reporter.say(format!("{}: done before", stage.name));
-            return Ok(());
+            .with("settings", canonical_settings(stage.settings));
+        if let Some(matching) = stage.matching {
+            hash.add("match", canonical(matching, &["stage2", "match"]).as_bytes());
+            let teacher = self.teacher_folder(self.config.teacher(&matching.teacher)?);
+            hash.add("matched teacher", hash_model(&teacher)?.as_bytes());
         }
-        mark.unset()?;
-        let mut student = first()?;
+        let hash = hash.hex();
+        let own = self.output("training").join(&stage.name);
+        let (folder, training, mark) = match &self.options.shared {
+            Some(shared) if stage.shared => {
+                let name = format!("{}-{hash}", stage.name);
+                (
+                    shared.join("models").join(&name),
+                    shared.join("training").join(&name),
+                    Mark::new(shared, &name, hash.clone()),
+                )
+            }
+            _ => (self.output(&stage.folder), own.clone(), Mark::new(&self.options.output, &stage.name, hash)),
+        };
+        if mark.done(&folder.join("attar.toml")) {
+            self.options.reporter.say(format!("{}: done before", stage.name));
+        } else {
+            mark.unset()?;
+            self.train_model(stage, data, first()?, &folder, &training, mark.hash())?;
+            mark.set()?;
+            Checkpoints::new(&training.join("checkpoint")).clear()?;
+        }
+        if training != own {
+            // A report needs no more than the run's own folder.
+            for name in ["history.jsonl", "summary.json", "validation.json"] {
+                let bytes =
+                    std::fs::read(training.join(name)).map_err(|e| Error::io(&training.join(name), "read", e))?;
+                files::write_whole(&own.join(name), |w| w.write_all(&bytes))?;
+            }
+        }
+        Ok(folder)
+    }
+
+    fn train_model(
+        &self,
+        stage: &Stage<'_>,
+        data: &StageData,
+        mut student: Student,
+        folder: &Path,
+        training: &Path,
+        hash: &str,
+    ) -> Result<()> {
         student.set_precision(self.options.precision);
         if stage.max_len > student.encoder().config().max_tokens() {
             return Err(Error::config(format!(
@@ -168,27 +257,42 @@ impl Runner<'_> {
                 student.encoder().config().max_tokens()
             )));
         }
-        let training = self.output("training").join(&stage.name);
         let around = Surroundings {
             device: &self.device,
-            folder: &training,
+            folder: training,
             name: &stage.name,
             checkpoint_every: self.options.checkpoint_every,
             stop: &self.options.stop,
             reporter: self.options.reporter,
         };
-        let summary =
-            train(&student, &data.training, &data.validation, stage.settings, config.seed, mark.hash(), &around)?;
+        let matcher = match stage.matching {
+            Some(config) => {
+                let teacher = self.teacher_folder(self.config.teacher(&config.teacher)?);
+                Some(Matcher::load(config, &teacher, stage.tokenizer, &student, stage.seed, &self.device)?)
+            }
+            None => None,
+        };
+        let objective = Objective { settings: stage.settings, matcher: matcher.as_ref() };
+        let mut summary = train(&student, &data.training, &data.validation, objective, stage.seed, hash, &around)?;
+        let mut predictions = Predictions { heads: Vec::new() };
         for set in &data.validation {
             if set.gold.iter().any(Option::is_some) {
                 let logits = evaluate::logits(&student, &set.head, &set.tokens, &self.device, |_| Ok(()))?;
-                student.set_temperature(&set.head, metrics::fit_temperature(&logits, &set.gold))?;
+                let temperature = metrics::fit_temperature(&logits, &set.gold);
+                student.set_temperature(&set.head, temperature)?;
+                let (head, gold) = (set.head.clone(), set.gold.clone());
+                predictions.heads.push(HeadPredictions { head, temperature, gold, logits });
             }
         }
-        student.save(&stage.folder, stage.tokenizer, &self.provenance(stage, data))?;
-        write_json(&training.join("summary.json"), &summary)?;
-        mark.set()?;
-        Checkpoints::new(&training.join("checkpoint")).clear()
+        for set in &data.training {
+            // As many rows as validation has: beside its accuracy this says how much was learned by heart.
+            let mut some = set.clone();
+            thin(&mut some, self.config.validation.max_rows, self.config.data_seed());
+            summary.training_scores.push(evaluate::validate(&student, &some, &self.device)?);
+        }
+        student.save(folder, stage.tokenizer, &self.provenance(stage, data))?;
+        write_json(&training.join("validation.json"), &predictions)?;
+        write_json(&training.join("summary.json"), &summary)
     }
 
     fn provenance(&self, stage: &Stage<'_>, data: &StageData) -> toml::Table {
@@ -203,7 +307,7 @@ impl Runner<'_> {
         put("stage", stage.name.clone().into());
         put("scheme", config.scheme.name().into());
         put("start", config.student.encoder.display().to_string().into());
-        put("seed", config.seed.to_string().into());
+        put("seed", stage.seed.to_string().into());
         put("data", data.described.clone().into());
         put("teachers", teachers.into());
         put("commit", self.commit.clone().into());

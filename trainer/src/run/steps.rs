@@ -1,10 +1,12 @@
 //! The steps before training: pairs, teachers, soft labels.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::Runner;
 use super::ledger::Mark;
 use super::write_json;
+use crate::canonical::canonical;
 use crate::config::{Calibration, SetConfig, TeacherConfig, TeacherKind};
 use crate::data::{LabelMap, Row, RowFilter, read_rows};
 use crate::error::{Error, Result};
@@ -16,31 +18,36 @@ use crate::pairs::{self, PairsConfig};
 pub(super) type Answers = Vec<Vec<f32>>;
 
 impl Runner<'_> {
-    /// Where built pairs are.
-    pub(super) fn pairs_path(&self, name: &str) -> PathBuf {
-        self.output("pairs").join(format!("{name}.tsv"))
+    /// Builds the pairs; returns where they are, by name.
+    pub(super) fn build_pairs(&self) -> Result<BTreeMap<String, PathBuf>> {
+        self.config.pairs.iter().map(|config| Ok((config.name.clone(), self.build_one(config)?))).collect()
     }
 
-    pub(super) fn build_pairs(&self) -> Result<()> {
-        self.config.pairs.iter().try_for_each(|config| self.build_one(config))
-    }
-
-    fn build_one(&self, config: &PairsConfig) -> Result<()> {
-        let mut fingerprint = Fingerprint::new().with("seed", self.config.seed.to_string());
-        fingerprint.add("config", format!("{config:?}").as_bytes());
+    fn build_one(&self, config: &PairsConfig) -> Result<PathBuf> {
+        let seed = self.config.data_seed();
+        let mut fingerprint = Fingerprint::new().with("seed", seed.to_string());
+        fingerprint.add("config", canonical(config, &["pairs", "0"]).as_bytes());
         for path in config.sources.iter().map(|s| &s.path).chain(&config.exclude) {
             fingerprint.add("file", hash_file(&self.data(path))?.as_bytes());
         }
-        let path = self.pairs_path(&config.name);
-        let mark = Mark::new(&self.options.output, &format!("pairs-{}", config.name), fingerprint.hex());
+        let (path, mark) = match &self.options.shared {
+            Some(shared) => {
+                let name = format!("pairs-{}-{}", config.name, fingerprint.hex());
+                (shared.join("pairs").join(format!("{name}.tsv")), Mark::new(shared, &name, fingerprint.hex()))
+            }
+            None => (
+                self.output("pairs").join(format!("{}.tsv", config.name)),
+                Mark::new(&self.options.output, &format!("pairs-{}", config.name), fingerprint.hex()),
+            ),
+        };
         if mark.done(&path) {
             self.options.reporter.say(format!("pairs {}: done before", config.name));
-            return Ok(());
+            return Ok(path);
         }
         mark.unset()?;
         let pairs = pairs::build_from(
             config,
-            self.config.seed,
+            seed,
             |path| self.data(path),
             |done, all| {
                 self.options.stop.check()?;
@@ -52,24 +59,31 @@ impl Runner<'_> {
         )?;
         pairs::write_pairs(&path, &pairs)?;
         self.options.reporter.say(format!("pairs {}: {} pairs in {}", config.name, pairs.len(), path.display()));
-        mark.set()
+        mark.set()?;
+        Ok(path)
     }
 
-    pub(super) fn train_teachers(&self) -> Result<()> {
-        self.config
-            .teachers
-            .iter()
-            .filter(|t| t.kind == TeacherKind::Classifier && !t.sets.is_empty())
-            .try_for_each(|teacher| self.fine_tune(teacher))
-    }
-
-    /// The folder of a teacher: as given, or where it was fine-tuned to.
-    pub(super) fn teacher_folder(&self, teacher: &TeacherConfig) -> PathBuf {
-        if teacher.sets.is_empty() {
-            self.encoder(&teacher.encoder)
-        } else {
-            self.output("teachers").join(&teacher.name)
+    /// Fine-tunes the teachers that teach something; returns where they are, by name.
+    pub(super) fn train_teachers(&self) -> Result<BTreeMap<String, PathBuf>> {
+        let mut folders = BTreeMap::new();
+        for teacher in self.config.teachers.iter().filter(|t| t.kind == TeacherKind::Classifier && !t.sets.is_empty()) {
+            if self.config.teaches(teacher) {
+                folders.insert(teacher.name.clone(), self.fine_tune(teacher)?);
+            } else {
+                self.options.reporter.say(format!("teacher {}: teaches nothing here, not trained", teacher.name));
+            }
         }
+        Ok(folders)
+    }
+
+    /// The folder of a teacher: where it was fine-tuned to, or as given.
+    pub(super) fn teacher_folder(&self, teacher: &TeacherConfig) -> PathBuf {
+        self.teachers.get(&teacher.name).cloned().unwrap_or_else(|| self.encoder(&teacher.encoder))
+    }
+
+    /// The root of soft labels.
+    fn labels_root(&self) -> PathBuf {
+        self.options.shared.as_ref().unwrap_or(&self.options.output).join("labels")
     }
 
     /// The answers of one teacher for a set's rows, from disk or computed and stored.
@@ -84,7 +98,12 @@ impl Runner<'_> {
             Teacher::load(&teacher.name, teacher.kind, &self.teacher_folder(teacher), teacher.max_len, &self.device)?;
         loaded.set_precision(self.options.precision);
         let key = loaded.key(&set.head, labels, rows)?;
-        let folder = self.output("labels").join(&teacher.name).join(&key.dataset_hash).join(&set.head);
+        // Runs that share a folder have different teachers of one name.
+        let of_teacher = match &self.options.shared {
+            Some(_) => format!("{}-{}", teacher.name, loaded.hash()),
+            None => teacher.name.clone(),
+        };
+        let folder = self.labels_root().join(of_teacher).join(&key.dataset_hash).join(&set.head);
         let values = key.values;
         let store = LabelStore::open(&folder, key)?;
         let missing = store.missing();
@@ -112,16 +131,17 @@ impl Runner<'_> {
         let made_of = Fingerprint::new()
             .with("teacher", loaded.hash())
             .with("rows", hash_file(&path)?)
-            .with("seed", self.config.seed.to_string())
+            .with("seed", self.config.data_seed().to_string())
             .hex();
-        let stored = self.output("labels").join(&teacher.name).join(format!("calibration-{made_of}.json"));
+        let stored = self.labels_root().join(&teacher.name).join(format!("calibration-{made_of}.json"));
         if stored.exists() {
             let json = std::fs::read(&stored).map_err(|e| Error::io(&stored, "read", e))?;
             return serde_json::from_slice(&json).map_err(|e| Error::model(stored.display(), e));
         }
         let head = crate::config::HeadConfig::named("relevance");
         let labels = LabelMap::new("relevance", &head.labels()?, &Default::default())?;
-        let rows = crate::data::limit(read_rows(&path, Some(&labels), &RowFilter::new())?, FIT_ROWS, self.config.seed);
+        let rows =
+            crate::data::limit(read_rows(&path, Some(&labels), &RowFilter::new())?, FIT_ROWS, self.config.data_seed());
         let (rows, relevant): (Vec<Row>, Vec<bool>) =
             rows.into_iter().filter_map(|r| r.label.map(|l| (r, l == 1))).unzip();
         let fitted = fit_calibration(&loaded.score(&rows)?, &relevant).ok_or_else(|| {

@@ -73,6 +73,7 @@ evaluations = 1
             precision: Default::default(),
             output: self.folder.path().join(scheme),
             device: "cpu".into(),
+            shared: None,
             threads: 0,
             checkpoint_every: Duration::from_secs(60),
             reporter: Reporter::new(true),
@@ -109,7 +110,10 @@ fn tmkd_has_two_stages_and_a_copy_for_each_teacher() {
     assert_eq!(world.student("tmkd/student").head("relevance").unwrap().copies, 2);
     assert_eq!(world.student("tmkd/stage1").provenance()["stage"].as_str(), Some("stage1"));
     let report = std::fs::read_to_string(world.folder.path().join("tmkd/report.md")).unwrap();
-    for part in ["# Run t", "| dev | relevance | 16 |", "## Training stage1", "## Training stage2", "Loss: `"] {
+    let page = std::fs::read_to_string(world.folder.path().join("tmkd/report.html")).unwrap();
+    assert!(page.contains("<h1>Run t</h1>") && page.matches("<figure>").count() >= 3, "{page}");
+    for part in ["# Run t", "| dev | relevance | 16 |", "## Training stage1", "## Training stage2", "- training loss `"]
+    {
         assert!(report.contains(part), "no {part:?} in {report}");
     }
 }
@@ -119,9 +123,11 @@ fn many_students_answer_one_by_one_and_together() {
     let world = World::new();
     let scores = world.run("m-o-m", BOTH, false).unwrap();
     let together: Vec<Option<Ensemble>> = scores.iter().map(|s| s.ensemble).collect();
-    let expected = [Ensemble::Majority, Ensemble::MeanProbability, Ensemble::ValidationWeight].map(Some);
     assert_eq!(together[..2], [None, None]);
-    assert_eq!(together[2..], expected);
+    assert_eq!(together[2..], Ensemble::ALL.map(Some));
+    let systems: Vec<&str> = scores.iter().map(|s| s.system.as_str()).collect();
+    assert_eq!(systems[..3], ["student 1", "student 2", "majority vote"]);
+    assert!(scores.iter().all(|s| s.name == "dev" && s.parameters > 0 && s.reliability.is_some()));
 }
 
 #[test]
@@ -166,6 +172,7 @@ fn the_identity_pooler_reads_the_first_token_itself() {
         precision: Default::default(),
         output: world.folder.path().join("i"),
         device: "cpu".into(),
+        shared: None,
         threads: 0,
         checkpoint_every: Duration::from_secs(60),
         reporter: Reporter::new(true),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::data::PairTokenizer;
-use crate::settings::SoftLoss;
+use crate::settings::{SoftLoss, TrainSettings};
 use crate::testing::{RELEVANCE, colour_set, small_student, write_tokenizer};
 
 struct World {
@@ -33,7 +33,15 @@ impl World {
             stop,
             reporter: Reporter::new(true),
         };
-        train(student, std::slice::from_ref(&self.set), &[validation], settings, 11, "print", &around)
+        train(
+            student,
+            std::slice::from_ref(&self.set),
+            &[validation],
+            Objective::labels(settings),
+            11,
+            "print",
+            &around,
+        )
     }
 }
 
@@ -143,7 +151,10 @@ fn the_parts_of_a_step_add_up_to_the_step() {
     let rows: Vec<usize> = (0..16).collect();
     let sum = |size: usize| -> f64 {
         rows.chunks(size)
-            .map(|part| batch_loss(&student, &world.set, part, 16, &quick(1), Mode::Eval, &Device::Cpu).unwrap())
+            .map(|part| {
+                batch_loss(&student, &world.set, part, 16, Objective::labels(&quick(1)), Mode::Eval, &Device::Cpu)
+                    .unwrap()
+            })
             .map(|loss| f64::from(loss.to_scalar::<f32>().unwrap()))
             .sum()
     };
@@ -158,7 +169,8 @@ fn gold_and_soft_are_weighed_as_the_equation_says() {
     let student = world.student();
     let loss = |world: &World| {
         let settings = TrainSettings { soft_label_weight: 0.25, ..quick(1) };
-        let loss = batch_loss(&student, &world.set, &[0], 1, &settings, Mode::Eval, &Device::Cpu).unwrap();
+        let loss =
+            batch_loss(&student, &world.set, &[0], 1, Objective::labels(&settings), Mode::Eval, &Device::Cpu).unwrap();
         loss.to_scalar::<f32>().unwrap()
     };
     let gold = loss(&world);
@@ -213,6 +225,6 @@ fn no_rows_and_a_loss_that_is_not_finite_are_errors() {
         stop: &Stop::default(),
         reporter: Reporter::new(true),
     };
-    let error = train(&student, &[world.set], &[], &quick(1), 1, "", &around).unwrap_err();
+    let error = train(&student, &[world.set], &[], Objective::labels(&quick(1)), 1, "", &around).unwrap_err();
     assert!(error.to_string().contains("no rows to train on"), "{error}");
 }

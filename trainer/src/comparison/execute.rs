@@ -1,0 +1,90 @@
+//! Doing all runs of a comparison, each once.
+
+use std::fs::{File, TryLockError};
+use std::path::PathBuf;
+
+use attar_nn::Precision;
+use serde::{Deserialize, Serialize};
+
+use super::Comparison;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::report;
+use crate::run::{RunOptions, commit, run_once, write_json};
+
+/// What `comparison.json` in the output holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ComparisonRecord {
+    /// The comparison.
+    pub comparison: Comparison,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// What encoders computed in.
+    #[serde(default)]
+    pub precision: Precision,
+    /// Threads in use.
+    pub threads: usize,
+    /// Commit of the program, or `unknown`.
+    pub commit: String,
+    /// Version of the program.
+    pub version: String,
+}
+
+/// Does the runs of a comparison that are not done yet, in `runs/COLUMN/ROW/seed-N` below the output, and writes
+/// `report.md` and `report.html`. With `only`, the runs of one experiment.
+///
+/// What runs have in common is kept in `shared/` by the hash of what made it and computed once. After an interruption the
+/// same call goes on.
+///
+/// # Errors
+/// Any error of a run; a configuration error for an unknown experiment, or when another process works in the same output.
+pub fn execute(comparison: &Comparison, options: &RunOptions, only: Option<&str>) -> Result<()> {
+    if let Some(name) = only.filter(|name| !comparison.experiments.iter().any(|e| e.name == *name)) {
+        let known: Vec<&str> = comparison.experiments.iter().map(|e| e.name.as_str()).collect();
+        return Err(Error::config(format!("experiment {name:?}, expected one of {}", known.join(", "))));
+    }
+    files::create_folder(&options.output)?;
+    let _lock = lock(options.output.join("lock"))?;
+    let record = ComparisonRecord {
+        comparison: comparison.clone(),
+        device: options.device.clone(),
+        precision: options.precision,
+        threads: if options.threads == 0 { rayon::current_num_threads() } else { options.threads },
+        commit: commit(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    write_json(&options.output.join("comparison.json"), &record)?;
+    let wanted: Vec<_> = match only {
+        Some(name) => comparison.experiments.iter().filter(|e| e.name == name).flat_map(|e| e.variants()).collect(),
+        None => comparison.variants(),
+    };
+    for (number, variant) in wanted.iter().enumerate() {
+        let output = options.output.join(variant.folder());
+        let shared = options.shared.clone().unwrap_or_else(|| options.output.join("shared"));
+        let of_run = RunOptions { output, shared: Some(shared), ..options.clone() };
+        let config = comparison.config(variant)?;
+        let (scores, before) = run_once(&config, &of_run)?;
+        let accuracy = scores.first().map_or(String::new(), |s| format!(", {:.1} %", 100.0 * s.scores.accuracy));
+        options.reporter.say(format!(
+            "== run {} of {}: {variant}{}{accuracy}",
+            number + 1,
+            wanted.len(),
+            if before { ": done before" } else { "" }
+        ));
+    }
+    report::write(&options.output)?;
+    Ok(())
+}
+
+/// A lock that the system takes back when the process ends, however it ends.
+fn lock(path: PathBuf) -> Result<File> {
+    let file = File::create(&path).map_err(|e| Error::io(&path, "create", e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::config(format!(
+            "{}: another process works on this comparison; wait for it, or choose another output",
+            path.display()
+        ))),
+        Err(TryLockError::Error(e)) => Err(Error::io(&path, "lock", e)),
+    }
+}
