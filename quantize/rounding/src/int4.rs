@@ -53,7 +53,8 @@ fn scale(group: &[f32], range: Range) -> f16 {
                 if below > 0.0 { above / below } else { scale }
             };
             let tries = (0..10).map(|i| extreme / (-8.9 + 0.3 * i as f32));
-            let both = tries.flat_map(|scale| [scale, refined(scale)]).map(f16::from_f32);
+            // The symmetric scale too: never worse than it.
+            let both = tries.flat_map(|scale| [scale, refined(scale)]).map(f16::from_f32).chain([up(most / 7.0)]);
             let fits = both.filter(|s| s.is_finite() && s.to_f32() != 0.0).map(|s| (error(s.to_f32()), s));
             let best = fits.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, scale)| scale);
             best.unwrap_or(if most > 1.0 { f16::INFINITY } else { f16::ZERO })
