@@ -125,7 +125,7 @@ pub(crate) unsafe fn attention<T: Int8Tile>(t: T, call: AttentionI8<'_>) {
     let size = hidden / heads;
     let (tp, dp) = (tokens.next_multiple_of(LANES), size.next_multiple_of(LANES));
     let b = buffers;
-    let (query_bytes, probability_bytes) = (dp * T::BYTES, tp * T::BYTES);
+    let (query_bytes, probability_bytes) = (dp * T::READS.bytes(), tp * T::READS.bytes());
     let (keys, values) = (&mut b.keys[..tp * dp], &mut b.values[..tp * dp]);
     let (key_scales, key_sums) = (&mut b.key_scales[..tp], &mut b.key_sums[..tp]);
     let (value_scales, value_sums) = (&mut b.value_scales[..dp], &mut b.value_sums[..dp]);
@@ -209,7 +209,7 @@ pub(crate) unsafe fn attention<T: Int8Tile>(t: T, call: AttentionI8<'_>) {
                 let factor = s.splat(factors[r]);
                 for (i, to) in to.chunks_mut(LANES).enumerate() {
                     let mut acc = s.load_i32(chunk(context, r * dp + i * LANES));
-                    if T::SHIFTS_PROBABILITIES {
+                    if T::READS.shifts_probabilities() {
                         acc = s.add_i32(acc, s.load_i32(chunk(value_sums, i * LANES)));
                     }
                     let scale = s.mul(s.load(chunk(value_scales, i * LANES)), factor);
@@ -230,7 +230,7 @@ fn quantise_query<T: Int8Tile>(t: T, from: &[f32], to: &mut [u8]) -> f32 {
     }
     let largest = s.reduce_max(largest);
     let factor = s.splat(127.0 / largest);
-    for (from, to) in from.chunks(LANES).zip(to.chunks_exact_mut(LANES * T::BYTES)) {
+    for (from, to) in from.chunks(LANES).zip(to.chunks_exact_mut(LANES * T::READS.bytes())) {
         t.store_activations(s.round(s.mul(s.load_part(from), factor)), to);
     }
     largest / 127.0
@@ -368,7 +368,7 @@ fn dequantise<T: Int8Tile>(
     let (scores, _) = scores.as_chunks_mut::<LANES>();
     for ((((sum, key_sum), scale), bias), score) in sums.iter().zip(key_sums).zip(scales).zip(bias).zip(scores) {
         let mut acc = s.load_i32(sum);
-        if T::SUBTRACT_SUMS {
+        if T::READS.subtracts_sums() {
             acc = s.sub_i32(acc, s.load_i32(key_sum));
         }
         let y = s.mul_add(s.to_f32(acc), s.load(scale), s.load(bias));
@@ -386,7 +386,7 @@ fn softmax<T: Int8Tile>(t: T, scores: &[f32], factor: f32, largest: f32, to: &mu
     let factor = s.splat(factor);
     let mut sum = s.round(s.splat(0.0));
     let (scores, _) = scores.as_chunks::<LANES>();
-    for (score, to) in scores.iter().zip(to.chunks_exact_mut(LANES * T::BYTES)) {
+    for (score, to) in scores.iter().zip(to.chunks_exact_mut(LANES * T::READS.bytes())) {
         let p = s.round(math::exp2_coarse(s, s.mul_add(s.load(score), factor, offset)));
         sum = s.add_i32(sum, p);
         t.store_probabilities(p, to);

@@ -32,6 +32,37 @@ impl Activation {
     }
 }
 
+/// How a tile reads its left operand: attention's probabilities are 0..=255, all other activations -127..=127.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Activations {
+    /// Signed bytes: probabilities are stored less 128.
+    Signed,
+    /// Unsigned bytes: activations are stored plus 128.
+    Unsigned,
+    /// 16 bits, which hold both as they are; in an order of the instruction set's own, which it stores itself.
+    Words,
+}
+
+impl Activations {
+    /// Bytes that an activation is stored in.
+    pub(crate) const fn bytes(self) -> usize {
+        match self {
+            Self::Signed | Self::Unsigned => 1,
+            Self::Words => 2,
+        }
+    }
+
+    /// Whether activations are stored plus 128, so that 128 x the weights' sums must be subtracted.
+    pub(crate) const fn subtracts_sums(self) -> bool {
+        matches!(self, Self::Unsigned)
+    }
+
+    /// Whether probabilities are stored less 128, so that 128 x the values' sums must be added.
+    pub(crate) const fn shifts_probabilities(self) -> bool {
+        matches!(self, Self::Signed)
+    }
+}
+
 /// The integer part of an instruction set.
 pub(crate) trait Int8Tile: Copy {
     type Simd: Simd;
@@ -40,21 +71,24 @@ pub(crate) trait Int8Tile: Copy {
     const ROWS: usize;
     /// Most panels of 16 output channels that a tile computes, 1 or 3.
     const PANELS: usize;
-    /// Bytes that an activation is stored in.
-    const BYTES: usize;
-    /// Whether activations are stored as `i8 + 128`, so that 128 x the weights' sums must be subtracted.
-    const SUBTRACT_SUMS: bool;
-    /// Whether attention's probabilities, 0..=255, are stored less 128 because the tile's activations are signed, so that
-    /// 128 x the values' sums must be added.
-    const SHIFTS_PROBABILITIES: bool;
+    /// What the tile reads activations as.
+    const READS: Activations;
 
     fn simd(self) -> Self::Simd;
 
-    /// Stores 16 activations (integers of -127..=127) as the tile reads them, in 16 * `BYTES` bytes.
-    fn store_activations(self, x: <Self::Simd as Simd>::I, to: &mut [u8]);
+    /// Stores 16 activations (integers of -127..=127) as the tile reads them, in 16 * `READS.bytes()` bytes.
+    #[inline(always)]
+    fn store_activations(self, x: <Self::Simd as Simd>::I, to: &mut [u8]) {
+        let to = to.first_chunk_mut().expect("16 activations of a byte");
+        self.simd().store_i8(x, if Self::READS.subtracts_sums() { 0x80 } else { 0 }, to);
+    }
 
-    /// Stores 16 probabilities (integers of 0..=255) as the tile reads them, in 16 * `BYTES` bytes.
-    fn store_probabilities(self, x: <Self::Simd as Simd>::I, to: &mut [u8]);
+    /// Stores 16 probabilities (integers of 0..=255) as the tile reads them, in 16 * `READS.bytes()` bytes.
+    #[inline(always)]
+    fn store_probabilities(self, x: <Self::Simd as Simd>::I, to: &mut [u8]) {
+        let to = to.first_chunk_mut().expect("16 probabilities of a byte");
+        self.simd().store_i8(x, if Self::READS.shifts_probabilities() { 0x80 } else { 0 }, to);
+    }
 
     /// `out[r][p * 16 + n] = sum over k of a[r][k] * w[p][n][k]` for r < R, p < P, n < 16; exact.
     ///
@@ -62,7 +96,7 @@ pub(crate) trait Int8Tile: Copy {
     /// where 64 * `groups` bytes of weights begin that will be needed next; it is only a hint and may be any address.
     ///
     /// # Safety
-    /// P is 1 to `PANELS`, R 1 to `ROWS`. For R rows, each `a_stride` bytes after the last, 4 * `groups` * `BYTES` bytes can be
+    /// P is 1 to `PANELS`, R 1 to `ROWS`. For R rows, each `a_stride` bytes after the last, 4 * `groups` * `READS.bytes()` bytes can be
     /// read from `a`; for P panels, each `w_stride` bytes after the last, 64 * `groups` bytes from `w`; for R rows, each
     /// `out_stride` after the last, 16 * P sums can be written to `out`.
     /// The function is inlined where the token's CPU features are enabled.
@@ -87,7 +121,7 @@ pub(crate) struct Quantise<'a> {
     pub input_stride: usize,
     pub rows: usize,
     pub columns: usize,
-    /// `rows` rows of `padded_inputs_i8(columns)` activations, each of the kernel's `BYTES`.
+    /// `rows` rows of `padded_inputs_i8(columns)` activations, each of the kernel's `READS.bytes()`.
     pub output: &'a mut [u8],
     /// One scale a row.
     pub scales: &'a mut [f32],
@@ -98,7 +132,7 @@ pub(crate) struct Quantise<'a> {
 pub(crate) fn quantise<T: Int8Tile>(t: T, call: Quantise<'_>) {
     let Quantise { input, input_stride, rows, columns, output, scales } = call;
     let s = t.simd();
-    let row_bytes = padded_inputs_i8(columns) * T::BYTES;
+    let row_bytes = padded_inputs_i8(columns) * T::READS.bytes();
     let zero = s.splat(0.0);
     let inputs = input.chunks(input_stride);
     for ((input, output), scale) in inputs.zip(output.chunks_exact_mut(row_bytes)).zip(&mut scales[..rows]) {
@@ -124,11 +158,11 @@ pub(crate) fn quantise<T: Int8Tile>(t: T, call: Quantise<'_>) {
             127.0 / largest
         };
         let factor = s.splat(factor);
-        let (done, rest) = output.split_at_mut(chunks.len() * LANES * T::BYTES);
-        for (chunk, to) in chunks.iter().zip(done.chunks_exact_mut(LANES * T::BYTES)) {
+        let (done, rest) = output.split_at_mut(chunks.len() * LANES * T::READS.bytes());
+        for (chunk, to) in chunks.iter().zip(done.chunks_exact_mut(LANES * T::READS.bytes())) {
             t.store_activations(to_integers(s, s.load(chunk), factor), to);
         }
-        let mut rest = rest.chunks_exact_mut(LANES * T::BYTES);
+        let mut rest = rest.chunks_exact_mut(LANES * T::READS.bytes());
         if let (false, Some(to)) = (tail.is_empty(), rest.next()) {
             t.store_activations(to_integers(s, s.load_part(tail), factor), to);
         }
@@ -169,7 +203,7 @@ pub(crate) unsafe fn gemm<T: Int8Tile>(t: T, call: GemmI8<'_>) {
     let GemmI8 { linear, input, input_scales, rows, blocks, output, output_stride, activation } = call;
     let s = t.simd();
     let kp = padded_inputs_i8(linear.inputs);
-    let row_bytes = kp * T::BYTES;
+    let row_bytes = kp * T::READS.bytes();
     let input = &input[..rows * row_bytes];
     let input_scales = &input_scales[..rows];
     assert!(blocks.end * OUTPUT_ALIGN <= linear.scales.len().min(output_stride), "output block out of range");
@@ -234,7 +268,7 @@ fn epilogue<T: Int8Tile, const ACTIVATION: u8>(
     let s = t.simd();
     for (r, (&input_scale, sums)) in input_scales.iter().zip(sums).enumerate() {
         let mut acc = s.load_i32(chunk(sums, at));
-        if T::SUBTRACT_SUMS {
+        if T::READS.subtracts_sums() {
             acc = s.sub_i32(acc, channels.sums);
         }
         let scale = s.mul(s.splat(input_scale), channels.scales);

@@ -50,7 +50,7 @@ macro_rules! ops {
                 name: $name,
                 isa: $isa,
                 supported: $supported,
-                activation_bytes: <$token as Int8Tile>::BYTES,
+                activation_bytes: <$token as Int8Tile>::READS.bytes(),
                 quantise,
                 gemm_i8,
                 gemm_f16,

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use crate::gemm_i8::Int8Tile;
+use crate::gemm_i8::{Activations, Int8Tile};
 use crate::simd::{LANES, Simd};
 
 /// Plain Rust; needs no CPU feature.
@@ -173,27 +173,11 @@ impl Int8Tile for Scalar {
 
     const ROWS: usize = 1;
     const PANELS: usize = 1;
-    const BYTES: usize = 1;
-    const SUBTRACT_SUMS: bool = false;
-    const SHIFTS_PROBABILITIES: bool = true;
+    const READS: Activations = Activations::Signed;
 
     #[inline(always)]
     fn simd(self) -> Self {
         self
-    }
-
-    #[inline(always)]
-    fn store_activations(self, x: I, to: &mut [u8]) {
-        if let Some(to) = to.first_chunk_mut() {
-            self.store_i8(x, 0, to);
-        }
-    }
-
-    #[inline(always)]
-    fn store_probabilities(self, x: I, to: &mut [u8]) {
-        if let Some(to) = to.first_chunk_mut() {
-            self.store_i8(x, 0x80, to);
-        }
     }
 
     #[inline(always)]

@@ -8,7 +8,7 @@ use std::arch::wasm32::*;
 
 use half::f16;
 
-use crate::gemm_i8::Int8Tile;
+use crate::gemm_i8::{Activations, Int8Tile};
 use crate::simd::{LANES, Simd};
 
 /// Proof of SIMD: the build has it.
@@ -206,23 +206,11 @@ impl Int8Tile for Simd128 {
     // 8 sums a row, and the rest for weights and products.
     const ROWS: usize = 2;
     const PANELS: usize = 1;
-    const BYTES: usize = 1;
-    const SUBTRACT_SUMS: bool = false;
-    const SHIFTS_PROBABILITIES: bool = true;
+    const READS: Activations = Activations::Signed;
 
     #[inline(always)]
     fn simd(self) -> Self {
         self
-    }
-
-    #[inline(always)]
-    fn store_activations(self, x: I, to: &mut [u8]) {
-        self.store_i8(x, 0, to.first_chunk_mut().expect("16 activations of a byte"));
-    }
-
-    #[inline(always)]
-    fn store_probabilities(self, x: I, to: &mut [u8]) {
-        self.store_i8(x, 0x80, to.first_chunk_mut().expect("16 probabilities of a byte"));
     }
 
     #[inline(always)]

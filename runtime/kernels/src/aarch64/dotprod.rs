@@ -4,7 +4,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::neon::Neon;
-use crate::gemm_i8::Int8Tile;
+use crate::gemm_i8::{Activations, Int8Tile};
 use crate::simd::Simd;
 
 /// Proof that the CPU has NEON with the dot product extension.
@@ -64,23 +64,11 @@ impl Int8Tile for Dotprod {
     // 20 sums, five vectors of activations and one of weights in 32 registers.
     const ROWS: usize = 5;
     const PANELS: usize = 1;
-    const BYTES: usize = 1;
-    const SUBTRACT_SUMS: bool = false;
-    const SHIFTS_PROBABILITIES: bool = true;
+    const READS: Activations = Activations::Signed;
 
     #[inline(always)]
     fn simd(self) -> Neon {
         self.0
-    }
-
-    #[inline(always)]
-    fn store_activations(self, x: <Neon as Simd>::I, to: &mut [u8]) {
-        self.0.store_activations(x, to);
-    }
-
-    #[inline(always)]
-    fn store_probabilities(self, x: <Neon as Simd>::I, to: &mut [u8]) {
-        self.0.store_probabilities(x, to);
     }
 
     #[inline(always)]

@@ -1,10 +1,10 @@
 use std::slice;
 
 use super::*;
-use crate::gemm_i8::Int8Tile;
+use crate::gemm_i8::{Activations, Int8Tile};
 use crate::ops::Ops;
 use crate::scalar::{self, Scalar};
-use crate::simd::{LANES, Simd};
+use crate::simd::LANES;
 
 #[test]
 fn every_kernel_of_this_cpu_passes_the_check() {
@@ -23,20 +23,10 @@ impl Int8Tile for Saturating {
 
     const ROWS: usize = 1;
     const PANELS: usize = 1;
-    const BYTES: usize = 1;
-    const SUBTRACT_SUMS: bool = true;
-    const SHIFTS_PROBABILITIES: bool = false;
+    const READS: Activations = Activations::Unsigned;
 
     fn simd(self) -> Scalar {
         Scalar
-    }
-
-    fn store_activations(self, x: [i32; LANES], to: &mut [u8]) {
-        Scalar.store_i8(x, 0x80, to.first_chunk_mut().unwrap());
-    }
-
-    fn store_probabilities(self, x: [i32; LANES], to: &mut [u8]) {
-        Scalar.store_i8(x, 0, to.first_chunk_mut().unwrap());
     }
 
     unsafe fn tile<const R: usize, const P: usize>(

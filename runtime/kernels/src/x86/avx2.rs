@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
-use crate::gemm_i8::Int8Tile;
+use crate::gemm_i8::{Activations, Int8Tile};
 use crate::simd::{LANES, Simd};
 
 /// Proof that the CPU has AVX2, FMA and F16C.
@@ -246,9 +246,7 @@ impl Int8Tile for Avx2 {
 
     const ROWS: usize = 4;
     const PANELS: usize = 1;
-    const BYTES: usize = 2;
-    const SUBTRACT_SUMS: bool = false;
-    const SHIFTS_PROBABILITIES: bool = false;
+    const READS: Activations = Activations::Words;
 
     #[inline(always)]
     fn simd(self) -> Self {

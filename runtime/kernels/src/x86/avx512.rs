@@ -6,7 +6,7 @@ use half::f16;
 
 use super::avx2::reduce_add_256;
 use super::avx512_tile::{Tile, tile};
-use crate::gemm_i8::Int8Tile;
+use crate::gemm_i8::{Activations, Int8Tile};
 use crate::simd::{LANES, Simd};
 
 /// Proof that the CPU has AVX-512 F, BW, DQ, VL and VNNI (and with them AVX2 and FMA).
@@ -208,23 +208,11 @@ impl Int8Tile for Avx512 {
 
     const ROWS: usize = 8;
     const PANELS: usize = 3;
-    const BYTES: usize = 1;
-    const SUBTRACT_SUMS: bool = true;
-    const SHIFTS_PROBABILITIES: bool = false;
+    const READS: Activations = Activations::Unsigned;
 
     #[inline(always)]
     fn simd(self) -> Self {
         self
-    }
-
-    #[inline(always)]
-    fn store_activations(self, x: __m512i, to: &mut [u8]) {
-        self.store_i8(x, 0x80, to.first_chunk_mut().expect("16 activations of a byte"));
-    }
-
-    #[inline(always)]
-    fn store_probabilities(self, x: __m512i, to: &mut [u8]) {
-        self.store_i8(x, 0, to.first_chunk_mut().expect("16 probabilities of a byte"));
     }
 
     #[inline(always)]

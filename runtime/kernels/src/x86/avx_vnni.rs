@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::avx2::Avx2;
-use crate::gemm_i8::Int8Tile;
+use crate::gemm_i8::{Activations, Int8Tile};
 use crate::simd::Simd;
 
 /// Proof that the CPU has AVX-VNNI, AVX2, FMA and F16C.
@@ -26,18 +26,11 @@ impl Int8Tile for AvxVnni {
     // 12 sums, two vectors of weights and a broadcast in 16 registers.
     const ROWS: usize = 6;
     const PANELS: usize = 1;
-    const BYTES: usize = 1;
-    const SUBTRACT_SUMS: bool = true;
-    const SHIFTS_PROBABILITIES: bool = false;
+    const READS: Activations = Activations::Unsigned;
 
     #[inline(always)]
     fn simd(self) -> Avx2 {
         self.0
-    }
-
-    #[inline(always)]
-    fn store_activations(self, x: <Avx2 as Simd>::I, to: &mut [u8]) {
-        self.0.store_i8(x, 0x80, to.first_chunk_mut().expect("16 activations of a byte"));
     }
 
     #[inline(always)]
