@@ -130,12 +130,9 @@ fn comparison(folder: &Path) -> Result<Document> {
     let trained: f64 =
         runs.iter().flat_map(|(_, r)| &r.trainings).filter_map(|t| Some(t.summary.as_ref()?.seconds)).sum();
     document.text(&format!(
-        "{} runs, device {} ({} threads), commit {}, version {}; {} of training as the clock has it, what runs share counted each time.{}",
+        "{} runs, {}; {} of training as the clock has it, what runs share counted each time.{}",
         runs.len(),
-        record.device,
-        record.threads,
-        record.commit,
-        record.version,
+        record.circumstances,
         crate::progress::duration(trained),
         if missing > 0 { format!(" {missing} runs have not been done yet.") } else { String::new() }
     ));

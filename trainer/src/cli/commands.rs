@@ -180,8 +180,7 @@ pub fn label(a: &LabelArguments, common: &Common, stop: &Stop) -> Done {
         KindArgument::Classifier => TeacherKind::Classifier,
     };
     let name = a.name.clone().unwrap_or_else(|| name_of(&a.teacher));
-    let mut teacher = Teacher::load(&name, kind, &a.teacher, a.max_len, &device)?;
-    teacher.set_precision(common.precision.into());
+    let teacher = Teacher::load(&name, kind, &a.teacher, a.max_len, &device, common.precision.into())?;
     let columns = a.columns.clone().map(Columns::Listed);
     let rows = read(&a.data, ReadOptions { columns: columns.as_ref(), ..ReadOptions::default() })?.rows;
     let labels = match kind {

@@ -3,31 +3,22 @@
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 
-use attar_nn::Precision;
 use serde::{Deserialize, Serialize};
 
 use super::Comparison;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::report;
-use crate::run::{RunOptions, commit, run_once, write_json};
+use crate::run::{Circumstances, RunOptions, run_once, write_json};
 
 /// What `comparison.json` in the output holds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ComparisonRecord {
     /// The comparison.
     pub comparison: Comparison,
-    /// `cpu` or `cuda:N`.
-    pub device: String,
-    /// What encoders computed in.
-    #[serde(default)]
-    pub precision: Precision,
-    /// Threads in use.
-    pub threads: usize,
-    /// Commit of the program, or `unknown`.
-    pub commit: String,
-    /// Version of the program.
-    pub version: String,
+    /// What computed it.
+    #[serde(flatten)]
+    pub circumstances: Circumstances,
 }
 
 /// Does the runs of a comparison that are not done yet, in `runs/COLUMN/ROW/seed-N` below the output, and writes
@@ -45,14 +36,7 @@ pub fn execute(comparison: &Comparison, options: &RunOptions, only: Option<&str>
     }
     files::create_folder(&options.output)?;
     let _lock = lock(options.output.join("lock"))?;
-    let record = ComparisonRecord {
-        comparison: comparison.clone(),
-        device: options.device.clone(),
-        precision: options.precision,
-        threads: if options.threads == 0 { rayon::current_num_threads() } else { options.threads },
-        commit: commit(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
+    let record = ComparisonRecord { comparison: comparison.clone(), circumstances: Circumstances::of(options) };
     write_json(&options.output.join("comparison.json"), &record)?;
     let wanted: Vec<_> = match only {
         Some(name) => comparison.experiments.iter().filter(|e| e.name == name).flat_map(|e| e.variants()).collect(),

@@ -38,26 +38,36 @@ impl Teacher {
     ///
     /// # Errors
     /// When the folder lacks a file, or holds another architecture than `kind` needs.
-    pub fn load(name: &str, kind: TeacherKind, folder: &Path, max_len: usize, device: &Device) -> Result<Self> {
+    pub fn load(
+        name: &str,
+        kind: TeacherKind,
+        folder: &Path,
+        max_len: usize,
+        device: &Device,
+        precision: Precision,
+    ) -> Result<Self> {
         let model = match kind {
-            TeacherKind::SentenceEncoder => Model::Sentences(Box::new(Encoder::load(folder, &Layers::All, device)?)),
-            TeacherKind::Classifier => Model::Classifier(Box::new(Student::load(folder, device)?)),
+            TeacherKind::SentenceEncoder => {
+                let mut encoder = Encoder::load(folder, &Layers::All, device)?;
+                encoder.set_precision(precision);
+                Model::Sentences(Box::new(encoder))
+            }
+            TeacherKind::Classifier => {
+                let mut student = Student::load(folder, device)?;
+                student.set_precision(precision);
+                Model::Classifier(Box::new(student))
+            }
         };
-        let hash = Fingerprint::new()
+        let mut hash = Fingerprint::new()
             .with("model", hash_model(folder)?)
             .with("max_len", max_len.to_string())
-            .with("kind", format!("{kind:?}"))
-            .hex();
+            .with("kind", format!("{kind:?}"));
+        if precision != Precision::default() {
+            hash = hash.with("precision", format!("{precision:?}"));
+        }
+        let hash = hash.hex();
         let tokenizer = PairTokenizer::from_folder(folder, max_len)?;
         Ok(Self { name: name.to_owned(), hash, model, tokenizer, device: device.clone() })
-    }
-
-    /// Sets what its encoder computes in; f32 at first.
-    pub fn set_precision(&mut self, precision: Precision) {
-        match &mut self.model {
-            Model::Sentences(encoder) => encoder.set_precision(precision),
-            Model::Classifier(student) => student.set_precision(precision),
-        }
     }
 
     /// The hash of its folder and of the settings that change its answers.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use attar_nn::Precision;
 use candle_core::Device;
 
 use super::*;
@@ -27,7 +28,19 @@ fn labels() -> Vec<String> {
 }
 
 fn teacher(folder: &Path, kind: TeacherKind) -> Teacher {
-    Teacher::load("t", kind, folder, 32, &Device::Cpu).unwrap()
+    Teacher::load("t", kind, folder, 32, &Device::Cpu, Precision::F32).unwrap()
+}
+
+#[test]
+fn labels_of_another_precision_are_of_another_teacher() {
+    let folder = tempfile::tempdir().unwrap();
+    write_encoder(folder.path(), 1, &[]);
+    let hash = |precision| {
+        let teacher = Teacher::load("t", TeacherKind::SentenceEncoder, folder.path(), 32, &Device::Cpu, precision);
+        teacher.unwrap().hash().to_owned()
+    };
+    assert_eq!(hash(Precision::F32), hash(Precision::F32));
+    assert_ne!(hash(Precision::F32), hash(Precision::Bf16));
 }
 
 fn label(teacher: &Teacher, store: &LabelStore, rows: &[Row], stop: &Stop) -> crate::Result<()> {

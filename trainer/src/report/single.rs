@@ -34,10 +34,7 @@ pub(super) fn sections(document: &mut Document, run: &RunData) -> Result<()> {
 
 fn headline(record: &RunRecord) -> String {
     let config = &record.config;
-    format!(
-        "Scheme {}, seed {}, device {} ({} threads), commit {}, version {}.",
-        config.scheme, config.seed, record.device, record.threads, record.commit, record.version
-    )
+    format!("Scheme {}, seed {}, {}.", config.scheme, config.seed, record.circumstances)
 }
 
 fn scores_table(scores: &[FileScores]) -> Table {

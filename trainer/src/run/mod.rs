@@ -56,6 +56,14 @@ pub struct RunOptions {
 pub struct RunRecord {
     /// The resolved configuration.
     pub config: RunConfig,
+    /// What computed it.
+    #[serde(flatten)]
+    pub circumstances: Circumstances,
+}
+
+/// What computed something: where its rounding and its speed come from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Circumstances {
     /// `cpu` or `cuda:N`.
     pub device: String,
     /// What encoders computed in.
@@ -69,6 +77,31 @@ pub struct RunRecord {
     pub version: String,
 }
 
+impl Circumstances {
+    /// Those of this program with these options.
+    pub(crate) fn of(options: &RunOptions) -> Self {
+        Self {
+            device: options.device.clone(),
+            precision: options.precision,
+            threads: if options.threads == 0 { rayon::current_num_threads() } else { options.threads },
+            commit: commit(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// In words, for logs and reports.
+impl std::fmt::Display for Circumstances {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { device, precision, threads, commit, version } = self;
+        let precision = match precision {
+            Precision::F32 => "",
+            Precision::Bf16 => "bf16, ",
+        };
+        write!(f, "device {device} ({precision}{threads} threads), commit {commit}, version {version}")
+    }
+}
+
 /// Does all of a run that is not done yet, and returns what its student scored.
 ///
 /// The output folder gets `run.json`, `pairs/`, `teachers/`, `labels/`, `stage1/`, `student/` (or `students/N` for
@@ -79,28 +112,19 @@ pub struct RunRecord {
 pub fn run(config: &RunConfig, options: &RunOptions) -> Result<Vec<FileScores>> {
     let device = attar_nn::choose_device(&options.device)?;
     files::create_folder(&options.output)?;
-    let record = RunRecord {
-        config: config.clone(),
-        device: options.device.clone(),
-        precision: options.precision,
-        threads: if options.threads == 0 { rayon::current_num_threads() } else { options.threads },
-        commit: commit(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
+    let record = RunRecord { config: config.clone(), circumstances: Circumstances::of(options) };
     let resolved = toml::to_string(&config).map_err(|e| Error::model("writing the resolved configuration", e))?;
-    options.reporter.say(format!(
-        "{}\n# seed {}, device {}, {:?}, {} threads, commit {}",
-        resolved.trim_end(),
-        config.seed,
-        record.device,
-        record.precision,
-        record.threads,
-        record.commit
-    ));
+    options.reporter.say(format!("{}\n# seed {}, {}", resolved.trim_end(), config.seed, record.circumstances));
     write_json(&options.output.join("run.json"), &record)?;
 
-    let mut runner =
-        Runner { config, options, device, commit: record.commit, pairs: BTreeMap::new(), teachers: BTreeMap::new() };
+    let mut runner = Runner {
+        config,
+        options,
+        device,
+        commit: record.circumstances.commit,
+        pairs: BTreeMap::new(),
+        teachers: BTreeMap::new(),
+    };
     runner.check_files()?;
     runner.pairs = runner.build_pairs()?;
     runner.teachers = runner.train_teachers()?;

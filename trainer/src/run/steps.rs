@@ -94,9 +94,14 @@ impl Runner<'_> {
         labels: &[String],
         rows: &[Row],
     ) -> Result<Answers> {
-        let mut loaded =
-            Teacher::load(&teacher.name, teacher.kind, &self.teacher_folder(teacher), teacher.max_len, &self.device)?;
-        loaded.set_precision(self.options.precision);
+        let loaded = Teacher::load(
+            &teacher.name,
+            teacher.kind,
+            &self.teacher_folder(teacher),
+            teacher.max_len,
+            &self.device,
+            self.options.precision,
+        )?;
         let key = loaded.key(&set.head, labels, rows)?;
         // Runs that share a folder have different teachers of one name.
         let of_teacher = match &self.options.shared {
