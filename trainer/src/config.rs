@@ -7,7 +7,7 @@ pub(crate) use check::describe;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use attar_nn::Layers;
+use attar_nn::{Layers, Precision};
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Columns, RowFilter, head_labels};
@@ -208,6 +208,9 @@ pub struct TeacherConfig {
     /// Greatest number of tokens it reads of a text or pair.
     #[serde(default = "default_max_len")]
     pub max_len: usize,
+    /// What it computes its answers in; as the command line says when absent. `int8` (on the CPU) is the fastest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
     /// For a sentence encoder: how a cosine becomes a margin.
     #[serde(default)]
     pub calibration: Calibration,

@@ -81,6 +81,9 @@ pub struct TrainSettings {
     /// The share of the steps after which `quantization_aware` begins, 0 to 1.
     #[serde(skip_serializing_if = "is_default_start")]
     pub quantization_start: f64,
+    /// Keep the embeddings and this many of the encoder's first layers as they are; a step then costs them a third.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub frozen_layers: usize,
     /// How many times the validation split is scored, evenly spread over the steps; at least the last step.
     pub evaluations: usize,
     /// Stop after this many evaluations without a better one; 0 for never. The best weights are kept either way.
@@ -89,6 +92,10 @@ pub struct TrainSettings {
 
 /// The default of [`TrainSettings::quantization_start`]: rounding noise is of use when the weights have settled.
 const QUANTIZATION_START: f64 = 0.7;
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
 
 fn is_default_start(start: &f64) -> bool {
     *start == QUANTIZATION_START
@@ -113,6 +120,7 @@ impl Default for TrainSettings {
             sampling_temperature: 1.0,
             quantization_aware: false,
             quantization_start: QUANTIZATION_START,
+            frozen_layers: 0,
             evaluations: 8,
             patience: 0,
         }

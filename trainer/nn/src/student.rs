@@ -73,6 +73,11 @@ impl Student {
         self.encoder.set_precision(precision);
     }
 
+    /// See [`Encoder::freeze`].
+    pub fn freeze(&mut self, layers: usize) {
+        self.encoder.freeze(layers);
+    }
+
     /// All parameters: encoder, pooler, heads.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters

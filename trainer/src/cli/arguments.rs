@@ -25,7 +25,7 @@ pub struct Common {
     /// Where to compute: cpu, cuda or cuda:N
     #[arg(long, global = true, default_value = "cpu")]
     pub device: String,
-    /// What encoders compute in; bf16 is for GPUs
+    /// What encoders compute in
     #[arg(long, global = true, value_enum, default_value_t = PrecisionArgument::F32)]
     pub precision: PrecisionArgument,
     /// Threads; 0 for one a core
@@ -152,8 +152,10 @@ pub struct Training {
 pub enum PrecisionArgument {
     /// f32 throughout
     F32,
-    /// Operands of matrix products in bfloat16; parameters and optimiser stay f32
+    /// Operands of matrix products in bfloat16; parameters and optimiser stay f32. For GPUs, and CPUs with AVX512-BF16
     Bf16,
+    /// Operands of linears in int8, without gradients: for `label` and `evaluate` on the CPU
+    Int8,
 }
 
 impl From<PrecisionArgument> for Precision {
@@ -161,6 +163,7 @@ impl From<PrecisionArgument> for Precision {
         match argument {
             PrecisionArgument::F32 => Self::F32,
             PrecisionArgument::Bf16 => Self::Bf16,
+            PrecisionArgument::Int8 => Self::Int8,
         }
     }
 }

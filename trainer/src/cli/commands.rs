@@ -295,7 +295,17 @@ pub fn evaluate(a: &EvaluateArguments, common: &Common, stop: &Stop) -> Done {
     let none = BTreeMap::new();
     let mut scores = Vec::new();
     for (head, path) in &a.files {
-        scores.push(score_file(&a.model, head, path, a.max_len, &none, &device, reporter, stop)?);
+        scores.push(score_file(
+            &a.model,
+            head,
+            path,
+            a.max_len,
+            common.precision.into(),
+            &none,
+            &device,
+            reporter,
+            stop,
+        )?);
     }
     print_scores(&scores, a.json)
 }
@@ -413,6 +423,7 @@ fn teacher_config(name: String, kind: TeacherKind, folder: &Path, max_len: usize
         kind,
         encoder: folder.to_owned(),
         max_len,
+        precision: None,
         calibration: Default::default(),
         fit: None,
         sets: Vec::new(),

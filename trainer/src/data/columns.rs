@@ -12,7 +12,8 @@ use super::RowFilter;
 pub enum Columns {
     /// The columns of a TSV without a header row, in order: `["text_a", "text_b", "label"]`; `"-"` is not read.
     Listed(Vec<String>),
-    /// The file's own name for `text_a`, `text_b`, `label` or `id`: `{ text_a = "anchor", text_b = "positive" }`.
+    /// The file's own name for `text_a`, `text_b`, `label` or `id`: `{ text_a = "anchor", text_b = "positive" }`;
+    /// `label = "-"` leaves the labels unread.
     Named(BTreeMap<String, String>),
 }
 
@@ -36,6 +37,8 @@ const FEVER_ONLY: &[&str] = &["fid", "verifiable"];
 
 // `label` comes before MNLI's and SNLI's `gold_label`, because a file with both has added the former on purpose.
 const LABEL: &[&str] = &["label", "gold_label"];
+/// In place of a column's name: it is not read.
+const NOT_READ: &str = "-";
 const ID: &[&str] = &["id", "index", "idx", "pairID", "SentenceID"];
 
 /// Indices into a file's list of names.
@@ -102,6 +105,7 @@ pub(super) fn choose(
     };
     let label = match label {
         LabelColumn::Ignored => None,
+        LabelColumn::IfThere if given("label") == Some(NOT_READ) => None,
         _ => named("label")?.or_else(|| LABEL.iter().find_map(|n| position(n))),
     };
     let id = named("id")?.or_else(|| ID.iter().find_map(|n| position(n)));

@@ -41,6 +41,7 @@ fn labels_of_another_precision_are_of_another_teacher() {
     };
     assert_eq!(hash(Precision::F32), hash(Precision::F32));
     assert_ne!(hash(Precision::F32), hash(Precision::Bf16));
+    assert_ne!(hash(Precision::Int8), hash(Precision::Bf16));
 }
 
 fn label(teacher: &Teacher, store: &LabelStore, rows: &[Row], stop: &Stop) -> crate::Result<()> {

@@ -95,8 +95,8 @@ impl std::fmt::Display for Circumstances {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { device, precision, threads, commit, version } = self;
         let precision = match precision {
-            Precision::F32 => "",
-            Precision::Bf16 => "bf16, ",
+            Precision::F32 => String::new(),
+            other => format!("{}, ", other.name()),
         };
         write!(f, "device {device} ({precision}{threads} threads), commit {commit}, version {version}")
     }
@@ -117,6 +117,12 @@ pub fn run(config: &RunConfig, options: &RunOptions) -> Result<Vec<FileScores>> 
     options.reporter.say(format!("{}\n# seed {}, {}", resolved.trim_end(), config.seed, record.circumstances));
     write_json(&options.output.join("run.json"), &record)?;
 
+    if options.precision == Precision::Int8 {
+        return Err(Error::config(
+            "--precision int8 has no gradients to train with; train in f32 or bf16, and give `precision = \"int8\"` to the \
+             [[teachers]] that are to answer in it",
+        ));
+    }
     let mut runner = Runner {
         config,
         options,

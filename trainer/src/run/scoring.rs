@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use attar_nn::Student;
+use attar_nn::{Precision, Student};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
@@ -138,12 +138,14 @@ pub fn score_file(
     head: &str,
     path: &Path,
     max_len: usize,
+    precision: Precision,
     labels: &std::collections::BTreeMap<String, String>,
     device: &Device,
     reporter: Reporter,
     stop: &Stop,
 ) -> Result<FileScores> {
-    let student = Student::load(folder, device)?;
+    let mut student = Student::load(folder, device)?;
+    student.set_precision(precision);
     let spec = student.head(head)?.clone();
     let map = LabelMap::new(head, &spec.labels, labels)?;
     let rows = read_rows(path, Some(&map), &Default::default())?;

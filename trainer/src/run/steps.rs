@@ -100,7 +100,7 @@ impl Runner<'_> {
             &self.teacher_folder(teacher),
             teacher.max_len,
             &self.device,
-            self.options.precision,
+            teacher.precision.unwrap_or(self.options.precision),
         )?;
         let key = loaded.key(&set.head, labels, rows)?;
         // Runs that share a folder have different teachers of one name.

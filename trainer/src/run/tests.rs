@@ -35,6 +35,16 @@ impl World {
     }
 
     fn run(&self, scheme: &str, teachers: &str, stage1: bool) -> Result<Vec<FileScores>> {
+        self.run_with(scheme, teachers, stage1, |_, _| {})
+    }
+
+    fn run_with(
+        &self,
+        scheme: &str,
+        teachers: &str,
+        stage1: bool,
+        change: impl FnOnce(&mut RunConfig, &mut RunOptions),
+    ) -> Result<Vec<FileScores>> {
         let stage1 = if stage1 {
             format!("[stage1]\nsets = [{{ head = \"relevance\", path = \"train.tsv\", teachers = [{teachers}] }}]\n")
         } else {
@@ -69,7 +79,7 @@ evaluations = 1
         let mut config = RunConfig::parse(&text)?;
         config.data = self.folder.path().to_owned();
         config.encoders = self.folder.path().to_owned();
-        let options = RunOptions {
+        let mut options = RunOptions {
             precision: Default::default(),
             output: self.folder.path().join(scheme),
             device: "cpu".into(),
@@ -79,6 +89,7 @@ evaluations = 1
             reporter: Reporter::new(true),
             stop: Stop::default(),
         };
+        change(&mut config, &mut options);
         run(&config, &options)
     }
 
@@ -101,6 +112,32 @@ fn every_scheme_runs_to_its_end() {
         assert_eq!(student.head("relevance").unwrap().copies, copies, "{scheme}");
         assert_eq!(student.provenance()["scheme"].as_str(), Some(scheme));
     }
+}
+
+#[test]
+fn a_teacher_answers_in_its_own_precision_and_nothing_trains_in_int8() {
+    let world = World::new();
+    let labels = || {
+        let folders = std::fs::read_dir(world.folder.path().join("1-o-1/labels/a")).unwrap();
+        folders.count()
+    };
+    world.run("1-o-1", "\"a\"", false).unwrap();
+    let exact = std::fs::read_dir(world.folder.path().join("1-o-1/labels/a")).unwrap();
+    let of = |set: &Path| std::fs::read(set.join("relevance/shard-00000.parquet")).unwrap();
+    let set = exact.map(|e| e.unwrap().path()).next().unwrap();
+    let in_f32 = of(&set);
+    std::fs::remove_dir_all(&set).unwrap();
+    let int8 = Some(Precision::Int8);
+    world.run_with("1-o-1", "\"a\"", false, |config, _| config.teachers[0].precision = int8).unwrap();
+    assert_eq!(labels(), 1);
+    assert_ne!(of(&set), in_f32);
+
+    let error = world.run_with("1-o-1", "\"a\"", false, |_, options| options.precision = Precision::Int8).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("--precision int8 has no gradients"), "{error}");
+    let frozen = |config: &mut RunConfig, _: &mut RunOptions| config.stage2.training.frozen_layers = 2;
+    let error = world.run_with("1-o-1", "\"a\"", false, frozen).unwrap_err();
+    assert!(error.to_string().contains("frozen_layers = 2, but the encoder has 1 layers"), "{error}");
 }
 
 #[test]

@@ -239,3 +239,35 @@ fn layer_norms_with_their_first_names_are_found() {
     let hidden = |e: &Encoder| e.forward(&batch(), Mode::Eval).unwrap().narrow(0, 0, 1).unwrap();
     assert_close(&hidden(&loaded), &hidden(&original), 0.0);
 }
+
+#[test]
+fn frozen_layers_compute_the_same_and_get_no_gradient() {
+    for config in [bert(), mpnet()] {
+        let mut encoder = Encoder::new(&config, 3, &Device::Cpu).unwrap();
+        let mode = Mode::Train { seed: 4 };
+        let before = encoder.pool(&batch(), mode).unwrap();
+        encoder.freeze(2);
+        let after = encoder.pool(&batch(), mode).unwrap();
+        assert_close(&after, &before, 1e-6);
+        let parameters = encoder.parameters().unwrap();
+        let gradients = backward(&after.sum_all().unwrap(), &parameters).unwrap();
+        for (i, parameter) in parameters.iter().enumerate() {
+            let trained = parameter.name.contains("layer.2.") || parameter.name.starts_with("pooler");
+            assert_eq!(gradients.get(i).unwrap().is_some(), trained, "{}", parameter.name);
+        }
+    }
+}
+
+#[test]
+fn int8_answers_and_does_not_train() {
+    for config in [bert(), mpnet()] {
+        let mut encoder = Encoder::new(&config, 3, &Device::Cpu).unwrap();
+        let exact = encoder.embed(&batch()).unwrap();
+        encoder.set_precision(Precision::Int8);
+        let rounded = encoder.embed(&batch()).unwrap();
+        assert_close(&rounded, &exact, 2e-2);
+        assert_ne!(flat(&rounded), flat(&exact));
+        let error = encoder.pool(&batch(), Mode::Train { seed: 1 }).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Argument);
+    }
+}

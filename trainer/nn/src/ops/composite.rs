@@ -1,6 +1,6 @@
 //! The definition of each operator, out of plain candle operators: any device, any float type, differentiable by candle.
 
-use candle_core::{D, DType, Tensor};
+use candle_core::{D, DType, Device, Tensor};
 
 use super::{AttentionSpec, Dropout, EmbeddingTables};
 use crate::Result;
@@ -40,6 +40,28 @@ pub fn round_activations(x: &Tensor) -> Result<Tensor> {
     let rounded = fixed.broadcast_mul(&(most.recip()? * 127.0)?)?.clamp(-127.0, 127.0)?.round()?;
     let rounded = rounded.broadcast_mul(&(most / 127.0)?)?;
     Ok((x + (rounded - fixed)?.detach())?)
+}
+
+/// Rounded to bfloat16, in the type that it has; the gradient is rounded likewise.
+///
+/// # Errors
+/// [`crate::ErrorKind::Tensor`] where the device fails.
+pub fn round_bf16(x: &Tensor) -> Result<Tensor> {
+    if is_half(x) {
+        return Ok(x.clone());
+    }
+    Ok(x.to_dtype(DType::BF16)?.to_dtype(x.dtype())?)
+}
+
+/// Rows of weights `[n, k]` rounded to int8 and back, a scale a row, as an int8 bundle has them. No gradient.
+///
+/// # Errors
+/// [`crate::ErrorKind::Tensor`] where the device fails or the weights are no matrix.
+pub fn round_weights(w: &Tensor) -> Result<Tensor> {
+    let (_, width) = w.dims2()?;
+    let mut values = w.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    attar_rounding::int8::round_weights(&mut values, width);
+    Ok(Tensor::from_vec(values, w.shape(), &Device::Cpu)?.to_device(w.device())?.to_dtype(w.dtype())?)
 }
 
 /// `x Φ(x)`, Φ the normal distribution function (Hendrycks and Gimpel 2016), exact.

@@ -2,8 +2,9 @@
 
 use candle_core::Tensor;
 
-use super::{AttentionSpec, Dropout, ScoreBias, cpu};
-use crate::Result;
+use super::{AttentionSpec, Dropout, ScoreBias, composite, cpu};
+use crate::precision::Precision;
+use crate::{Error, Result};
 
 /// A layer's parameters: weight `[out, in]` and bias `[out]`, or a norm's `[h]` and `[h]`.
 #[derive(Debug, Clone)]
@@ -62,6 +63,8 @@ pub struct LayerSpec {
     pub first_only: bool,
     /// Round the input of each linear as an int8 runtime does; gradients pass as if it had not been rounded.
     pub round_activations: bool,
+    /// What the linears multiply, of f32 operands.
+    pub precision: Precision,
 }
 
 /// A post-norm transformer encoder layer (Vaswani et al. 2017, as BERT has it): x `[b, s, h]`, result `[b, s, h]`, or
@@ -79,14 +82,17 @@ pub fn encoder_layer(
 ) -> Result<(Tensor, Option<[Tensor; 3]>)> {
     let (_, seq, hidden) = x.dims3()?;
     spec.attention.check(x, 1, hidden, seq)?;
+    let keep =
+        x.track_op() || tensors.linears().into_iter().chain(tensors.norms()).any(|(w, b)| w.track_op() || b.track_op());
     let usable = tensors.linears().into_iter().chain(tensors.norms()).all(|(w, b)| cpu::are_parameters(&[w, b]));
     // The operator's operands are x and the query's weight.
     let attention = super::fast_attention(&[x, &tensors.query.0], bias, (spec.attention.heads, seq, seq));
+    if keep && spec.precision == Precision::Int8 {
+        return Err(Error::argument("encoder layer: int8 products have no gradients; train in f32 or bf16"));
+    }
     if projections || !(usable && attention && tensors.fit(hidden)) {
         return composed(x, tensors, bias, spec, projections);
     }
-    let keep =
-        x.track_op() || tensors.linears().into_iter().chain(tensors.norms()).any(|(w, b)| w.track_op() || b.track_op());
     let op = cpu::layer::Layer::new(tensors, bias, spec, [seq, hidden], keep)?;
     Ok((x.contiguous()?.apply_op2(&tensors.query.0, op)?, None))
 }
@@ -101,10 +107,24 @@ pub(super) fn composed(
 ) -> Result<(Tensor, Option<[Tensor; 3]>)> {
     let hidden = x.dims3()?.2;
     let mut captured = None;
-    let rounded = |x: &Tensor| if spec.round_activations { super::round_activations(x) } else { Ok(x.clone()) };
+    let input = |x: &Tensor| match spec.precision {
+        Precision::Int8 => super::round_activations(x),
+        _ if spec.round_activations => super::round_activations(x),
+        Precision::Bf16 => composite::round_bf16(x),
+        Precision::F32 => Ok(x.clone()),
+    };
+    let weights = |(w, b): &(Tensor, Tensor)| -> Result<(Tensor, Tensor)> {
+        let w = match spec.precision {
+            Precision::F32 => w.clone(),
+            Precision::Bf16 => composite::round_bf16(w)?,
+            Precision::Int8 => composite::round_weights(w)?,
+        };
+        Ok((w, b.clone()))
+    };
     let own = x;
-    let x = &rounded(x)?;
-    let [q, k, v] = [&t.query, &t.key, &t.value].map(|(w, b)| (w, b));
+    let x = &input(x)?;
+    let (q, k, v) = (weights(&t.query)?, weights(&t.key)?, weights(&t.value)?);
+    let [q, k, v] = [&q, &k, &v].map(|(w, b)| (w, b));
     let (own, context) = if spec.first_only && !projections {
         let first = x.narrow(1, 0, 1)?.contiguous()?;
         let own = own.narrow(1, 0, 1)?.contiguous()?;
@@ -127,11 +147,14 @@ pub(super) fn composed(
         }
     };
     let eps = spec.layer_norm_eps;
-    let out = super::linear(&rounded(&context)?, &t.attention_output.0, &t.attention_output.1)?;
+    let (w, b) = weights(&t.attention_output)?;
+    let out = super::linear(&input(&context)?, &w, &b)?;
     let (weight, bias) = &t.attention_norm;
     let middle = super::residual_layer_norm(&out, &own, weight, bias, eps, spec.attention_dropout)?;
-    let up = super::linear_gelu(&rounded(&middle)?, &t.up.0, &t.up.1)?;
-    let down = super::linear(&rounded(&up)?, &t.down.0, &t.down.1)?;
+    let (w, b) = weights(&t.up)?;
+    let up = super::linear_gelu(&input(&middle)?, &w, &b)?;
+    let (w, b) = weights(&t.down)?;
+    let down = super::linear(&input(&up)?, &w, &b)?;
     let (weight, bias) = &t.output_norm;
     Ok((super::residual_layer_norm(&down, &middle, weight, bias, eps, spec.output_dropout)?, captured))
 }

@@ -13,6 +13,7 @@ use candle_core::Tensor;
 pub use layer::{LayerSpec, LayerTensors, encoder_layer};
 
 use crate::Result;
+use crate::precision::Precision;
 use crate::random::combine;
 
 /// Inverted dropout whose mask is a pure function of (key, element index): nothing is stored for the backward pass.
@@ -168,7 +169,7 @@ fn fast_linear(x: &Tensor, layers: &[(&Tensor, &Tensor)], gelu: bool) -> Result<
     };
     let keep = tracked(&[x]) || layers.iter().any(|(w, b)| tracked(&[w, b]));
     let weights = layers.iter().map(|&(w, b)| (w.clone(), b.clone())).collect();
-    let op = cpu::linear::Linear::new(weights, gelu, keep);
+    let op = cpu::linear::Linear::new(weights, Precision::F32, gelu, keep);
     Ok(Some(x.contiguous()?.apply_op2(first, op)?))
 }
 

@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Tensor, Var};
 
 use super::*;
 use crate::parameters::{Parameter, Parameters};
+use crate::precision::Precision;
 use crate::random::truncated_normal;
 use crate::{Result, backward};
 
@@ -350,6 +351,7 @@ fn the_fused_encoder_layer_matches_its_parts() {
             layer_norm_eps: 1e-6,
             first_only,
             round_activations: false,
+            precision: Precision::F32,
         };
         let weights = match first_only {
             true => normal(&[3, 1, hidden], 4, 1.0),
@@ -399,4 +401,84 @@ fn rounded_activations_are_the_runtime_s() {
     }
     let zeros = Tensor::zeros((2, 3), DType::F32, &Device::Cpu).unwrap();
     assert_eq!(flat(&round_activations(&zeros).unwrap()), [0.0; 6]);
+}
+
+/// bfloat16 and int8 products of the fused operator against the composite, whose operands are rounded copies.
+#[test]
+fn products_of_rounded_operands_equal_their_composite() {
+    let (hidden, inner) = (48, 80);
+    let lengths = vec![6, 2, 4];
+    let shapes: Vec<Vec<usize>> = [(hidden, hidden); 4]
+        .into_iter()
+        .chain([(inner, hidden), (hidden, inner)])
+        .flat_map(|(n, k)| [vec![n, k], vec![n]])
+        .chain([vec![hidden]; 4])
+        .collect();
+    let operands: Vec<Tensor> = std::iter::once(normal(&[3, 6, hidden], 1, 1.0))
+        .chain(shapes.iter().enumerate().map(|(i, shape)| normal(shape, 20 + i as u64, 0.2)))
+        .collect();
+    let tensors = |t: &[Tensor]| {
+        let pair = |i: usize| (t[i].clone(), t[i + 1].clone());
+        LayerTensors {
+            query: pair(1),
+            key: pair(3),
+            value: pair(5),
+            attention_output: pair(7),
+            up: pair(9),
+            down: pair(11),
+            attention_norm: pair(13),
+            output_norm: pair(15),
+        }
+    };
+    for first_only in [false, true] {
+        let spec = |precision| LayerSpec {
+            attention: AttentionSpec { heads: 3, lengths: lengths.clone(), dropout: None },
+            attention_dropout: None,
+            output_dropout: None,
+            layer_norm_eps: 1e-6,
+            first_only,
+            round_activations: false,
+            precision,
+        };
+        let weights = normal(&[3, if first_only { 1 } else { 6 }, hidden], 4, 1.0);
+        let live: Vec<f32> = match first_only {
+            true => vec![1.0; 3],
+            false => lengths.iter().flat_map(|&n| (0..6).map(move |i| f32::from(u8::from(i < n)))).collect(),
+        };
+        let weights = weights
+            .broadcast_mul(&Tensor::from_vec(live.clone(), (3, live.len() / 3, 1), &Device::Cpu).unwrap())
+            .unwrap();
+
+        let bf16 = spec(Precision::Bf16);
+        let fast = |t: &[Tensor]| Ok(encoder_layer(&t[0], &tensors(t), None, &bf16, false)?.0);
+        let composite = |t: &[Tensor]| Ok(layer::composed(&t[0], &tensors(t), None, &bf16, false)?.0);
+        let ((y, g), (expected, expected_g)) = (run(&fast, &operands, &weights), run(&composite, &operands, &weights));
+        // An intermediate result that lies between two bfloat16 may go either way.
+        assert_close("bf16: result", &y, &expected, 2e-2);
+        for (i, (g, e)) in g.iter().zip(&expected_g).enumerate() {
+            // The composite rounds no gradients that flow between operators.
+            assert_close(&format!("bf16: gradient of input {i}"), g, e, 5e-2);
+        }
+
+        let int8 = spec(Precision::Int8);
+        let fast = encoder_layer(&operands[0], &tensors(&operands), None, &int8, false).unwrap().0;
+        let composite = layer::composed(&operands[0], &tensors(&operands), None, &int8, false).unwrap().0;
+        assert_close("int8: result", &(fast * &weights).unwrap(), &(composite * &weights).unwrap(), 2e-2);
+        let plain = encoder_layer(&operands[0], &tensors(&operands), None, &spec(Precision::F32), false).unwrap().0;
+        let rounded = encoder_layer(&operands[0], &tensors(&operands), None, &int8, false).unwrap().0;
+        let difference = flat(&(plain - rounded).unwrap()).iter().fold(0f64, |m, x| m.max(x.abs()));
+        assert!(difference > 1e-4, "int8 rounds: {difference}");
+    }
+    let tracked: Vec<Tensor> = operands.iter().map(|t| Var::from_tensor(t).unwrap().as_tensor().clone()).collect();
+    let spec = LayerSpec {
+        attention: AttentionSpec { heads: 3, lengths, dropout: None },
+        attention_dropout: None,
+        output_dropout: None,
+        layer_norm_eps: 1e-6,
+        first_only: false,
+        round_activations: false,
+        precision: Precision::Int8,
+    };
+    let error = encoder_layer(&tracked[0], &tensors(&tracked), None, &spec, false).unwrap_err();
+    assert!(error.to_string().contains("int8 products have no gradients"), "{error}");
 }

@@ -352,6 +352,16 @@ fn columns_can_be_named() {
 }
 
 #[test]
+fn labels_of_another_task_can_be_left_unread() {
+    let (_folder, path) = file("a.tsv", "text_a\ttext_b\tlabel\nx\ty\tcontradiction\n");
+    let map = labels("relevance");
+    let unread = Columns::Named(BTreeMap::from([("label".into(), "-".into())]));
+    let options = |columns| ReadOptions { labels: Some(&map), label_optional: true, columns, ..ReadOptions::default() };
+    assert_eq!(super::read(&path, options(Some(&unread))).unwrap().rows[0].label, None);
+    assert!(super::read(&path, options(None)).unwrap_err().to_string().contains("label \"contradiction\""));
+}
+
+#[test]
 fn a_file_with_a_header_only_is_an_error() {
     assert!(error("a.tsv", "text_a\ttext_b\tlabel\n", "nli").contains(":1: no rows"));
     assert!(error("a.jsonl", "\n", "nli").contains(":1: no rows"));

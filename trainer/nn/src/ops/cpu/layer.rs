@@ -68,7 +68,7 @@ impl Layer {
         keep: bool,
     ) -> Result<Self> {
         let linear = |weights: &[&(Tensor, Tensor)], gelu: bool| {
-            Linear::new(weights.iter().map(|&p| p.clone()).collect(), gelu, keep)
+            Linear::new(weights.iter().map(|&p| p.clone()).collect(), spec.precision, gelu, keep)
         };
         let (query, packed, queries) = if spec.first_only {
             (Some(linear(&[&t.query], false)), linear(&[&t.key, &t.value], false), 1)

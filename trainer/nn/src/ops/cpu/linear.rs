@@ -5,9 +5,11 @@ use std::sync::OnceLock;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::int8::Packed;
 use super::matrix::{self, Matrix};
-use super::{BLOCK, Buffer, column_sums, elements, simd, with_elements};
+use super::{BLOCK, Buffer, bf16, column_sums, elements, simd, with_elements};
 use crate::gradients::deposit;
+use crate::precision::Precision;
 
 /// Rows of one task. More waste less on packing the weights anew, fewer share out better and keep a block in the cache.
 const ROWS: usize = 256;
@@ -19,6 +21,7 @@ const GRADIENT_PARTS: usize = 4;
 /// the parameters even where x has none.
 pub(crate) struct Linear {
     weights: Vec<(Tensor, Tensor)>,
+    precision: Precision,
     gelu: bool,
     /// Whether a backward pass may follow.
     keep: bool,
@@ -27,9 +30,18 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    /// At least one weight `[n, k]` and bias `[n]`; GELU only of one.
-    pub(crate) fn new(weights: Vec<(Tensor, Tensor)>, gelu: bool, keep: bool) -> Self {
-        Self { weights, gelu, keep, slope: OnceLock::new() }
+    /// At least one weight `[n, k]` and bias `[n]`; GELU only of one; int8 only where no backward pass may follow.
+    pub(crate) fn new(weights: Vec<(Tensor, Tensor)>, precision: Precision, gelu: bool, keep: bool) -> Self {
+        debug_assert!(!(keep && precision == Precision::Int8), "int8 products have no backward pass");
+        Self { weights, precision, gelu, keep, slope: OnceLock::new() }
+    }
+
+    /// A product in this layer's precision; that of int8's parts which are not int8 is f32.
+    fn multiply(&self, dst: &mut [f32], stride: usize, accumulate: bool, a: Matrix<'_>, b: Matrix<'_>) {
+        match self.precision {
+            Precision::Bf16 => bf16::multiply(dst, stride, accumulate, a, b),
+            Precision::F32 | Precision::Int8 => matrix::multiply(dst, stride, accumulate, 1.0, a, b),
+        }
     }
 
     fn inputs(&self) -> Result<usize> {
@@ -53,10 +65,14 @@ impl Linear {
             let n = weight.dim(0)?;
             with_elements(weight, |w| {
                 with_elements(bias, |b| {
-                    let product = |x: &[f32], y: &mut [f32]| {
-                        let rows = x.len() / inputs;
-                        let (a, w) = (Matrix::new(x, rows, inputs, inputs), Matrix::new(w, n, inputs, inputs).t());
-                        matrix::multiply(&mut y[offset..], total, false, 1.0, a, w);
+                    let packed = (self.precision == Precision::Int8).then(|| Packed::new(w, inputs));
+                    let product = |x: &[f32], y: &mut [f32]| match &packed {
+                        Some(packed) => packed.multiply(x, &mut y[offset..], total),
+                        None => {
+                            let rows = x.len() / inputs;
+                            let (a, w) = (Matrix::new(x, rows, inputs, inputs), Matrix::new(w, n, inputs, inputs).t());
+                            self.multiply(&mut y[offset..], total, false, a, w);
+                        }
                     };
                     let pairs = y.par_chunks_mut(ROWS * total).zip(x.par_chunks(ROWS * inputs));
                     if self.gelu && self.keep {
@@ -110,7 +126,7 @@ impl Linear {
             with_elements(weight, |w| {
                 dx.par_chunks_mut(ROWS * inputs).zip(dy.par_chunks(ROWS * total)).for_each(|(dx, dy)| {
                     let a = Matrix::new(&dy[offset..], dx.len() / inputs, n, total);
-                    matrix::multiply(dx, inputs, accumulate || offset > 0, 1.0, a, Matrix::new(w, n, inputs, inputs));
+                    self.multiply(dx, inputs, accumulate || offset > 0, a, Matrix::new(w, n, inputs, inputs));
                 });
                 Ok(())
             })?;
@@ -132,7 +148,7 @@ impl Linear {
                 let part = n.div_ceil(GRADIENT_PARTS).next_multiple_of(16);
                 dw.par_chunks_mut(part * inputs).enumerate().for_each(|(i, dw)| {
                     let a = Matrix::new(&dy[offset + i * part..], rows, dw.len() / inputs, total).t();
-                    matrix::multiply(dw, inputs, false, 1.0, a, Matrix::new(x, rows, inputs, inputs));
+                    self.multiply(dw, inputs, false, a, Matrix::new(x, rows, inputs, inputs));
                 });
                 deposit(weight, dw)?;
             }

@@ -33,6 +33,30 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// How far apart neighbours of a column and of a row lie; one of them is 1.
+    pub(crate) fn strides(&self) -> (usize, usize) {
+        (self.row_stride, self.column_stride)
+    }
+
+    pub(crate) fn at(&self, row: usize, column: usize) -> f32 {
+        self.data[row * self.row_stride + column * self.column_stride]
+    }
+
+    /// `count` neighbours of a row that is contiguous.
+    pub(crate) fn row(&self, row: usize, column: usize, count: usize) -> &'a [f32] {
+        debug_assert_eq!(self.column_stride, 1, "a contiguous row");
+        debug_assert!(column + count <= self.columns, "{count} of {} columns from {column} on", self.columns);
+        &self.data[row * self.row_stride + column..][..count]
+    }
+
     fn span(&self) -> usize {
         if self.rows == 0 || self.columns == 0 {
             return 0;

@@ -5,8 +5,10 @@
 //! a fixed size and added in order, so that results do not depend on the number of threads.
 
 pub(crate) mod attention;
+pub(crate) mod bf16;
 pub(crate) mod buffer;
 pub(crate) mod embedding;
+pub(crate) mod int8;
 pub(crate) mod layer;
 pub(crate) mod linear;
 pub(crate) mod matrix;
