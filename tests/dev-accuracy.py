@@ -8,21 +8,12 @@ there is reported as skipped. Classification: accuracy. Ranking: MAP and MRR ove
 (WikiQA, TREC-QA), nDCG@10 over BM25's first hundred (TREC DL 2019). `--json` prints one object a set.
 Standard library only; `.zst` needs the zstd command.
 """
-import argparse
 import collections
-import csv
-import json
 import math
 import os
-import subprocess
-import sys
-import tempfile
-import time
 
-csv.field_size_limit(1 << 30)
-NLI = {"entailment": "entailment", "neutral": "neutral", "contradiction": "contradiction"}
-TWO_WAY = {"entailment": "entailment", "not_entailment": "not_entailment"}
-RELEVANCE = {"entailment": "relevant", "not_entailment": "not_relevant", "1": "relevant", "0": "not_relevant"}
+from bundle_scores import NLI, RELEVANCE, TWO_WAY, Attar, accuracy, check_data, options, read_jsonl, read_tsv, show
+
 CLASSIFICATION = [  # name, file, head, gold label -> the head's label
     ("MNLI matched dev", "mnli/dev_matched.tsv", "nli", NLI),
     ("MNLI mismatched dev", "mnli/dev_mismatched.tsv", "nli", NLI),
@@ -35,59 +26,6 @@ RANKING = [
     ("WikiQA dev", "wikiqa/dev.tsv"),
     ("TREC-QA test", "trecqa/test.tsv"),
 ]
-
-
-def read_text(path):
-    """The file's text; `path` or `path.zst`, None where neither exists."""
-    if os.path.exists(path):
-        with open(path, encoding="utf-8") as f:
-            return f.read()
-    if os.path.exists(path + ".zst"):
-        return subprocess.run(["zstd", "-dc", path + ".zst"], check=True, stdout=subprocess.PIPE).stdout.decode("utf-8")
-    return None
-
-
-def read_tsv(path):
-    text = read_text(path)
-    if text is None:
-        return None
-    return list(csv.DictReader(text.split("\n"), delimiter="\t", quoting=csv.QUOTE_NONE))
-
-
-def read_jsonl(path):
-    text = read_text(path)
-    return None if text is None else [json.loads(line) for line in text.split("\n") if line.strip()]
-
-
-class Attar:
-    def __init__(self, arguments):
-        self.command = [arguments.attar, "score", "--json", "--threads", str(arguments.threads)]
-        if arguments.model:
-            self.command += ["--model", arguments.model]
-
-    def score(self, head, pairs):
-        """Scores (text_a, text_b) pairs; returns one object a pair, and the seconds it took."""
-        with tempfile.NamedTemporaryFile("w", suffix=".tsv", encoding="utf-8", delete=False) as f:
-            f.write("id\ttext_a\ttext_b\n")
-            for i, (a, b) in enumerate(pairs):
-                f.write(f"{i}\t{a}\t{b}\n")
-        try:
-            began = time.monotonic()
-            out = subprocess.run(self.command + ["--head", head, "--pairs", f.name], check=True, stdout=subprocess.PIPE)
-            seconds = time.monotonic() - began
-        finally:
-            os.unlink(f.name)
-        objects = [json.loads(line) for line in out.stdout.decode("utf-8").splitlines()]
-        if len(objects) != len(pairs):
-            sys.exit(f"attar score gave {len(objects)} objects for {len(pairs)} pairs")
-        return objects, seconds
-
-
-def accuracy(attar, rows, head, gold):
-    rows = [r for r in rows if r["label"] in gold and r["text_a"].strip() and r["text_b"].strip()]
-    scored, seconds = attar.score(head, [(r["text_a"], r["text_b"]) for r in rows])
-    right = sum(s["label"] == gold[r["label"]] for r, s in zip(rows, scored))
-    return {"n": len(rows), "accuracy": round(100 * right / len(rows), 2), "pairs_per_second": round(len(rows) / seconds)}
 
 
 def relevance(scored):
@@ -160,38 +98,21 @@ def ndcg_at_10(attar, folder, limit):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--attar", default="target/release/attar")
-    parser.add_argument("--model", help="a bundle; without it the one compiled into the binary")
-    parser.add_argument("--limit", type=int, default=0, help="only the first N rows of a set")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", default="", help="only the sets whose path contains this")
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    if not os.path.isdir(arguments.data):
-        sys.exit(f"{arguments.data}: no such folder; expected one that holds mnli/dev_matched.tsv and the like")
+    arguments = options(__doc__).parse_args()
+    check_data(arguments.data)
     attar = Attar(arguments)
-
-    def show(name, result):
-        if arguments.json:
-            print(json.dumps({"set": name, **(result or {"skipped": True})}), flush=True)
-        elif result is None:
-            print(f"{name:22} skipped: not in {arguments.data}", flush=True)
-        else:
-            print(f"{name:22} " + "  ".join(f"{k} {v}" for k, v in result.items()), flush=True)
-
     for name, path, head, gold in CLASSIFICATION:
         if arguments.only in path:
             rows = read_tsv(os.path.join(arguments.data, path))
             rows = rows[: arguments.limit] if rows and arguments.limit else rows
-            show(name, rows and accuracy(attar, rows, head, gold))
+            show(arguments, name, rows and accuracy(attar, rows, head, gold))
     for name, path in RANKING:
         if arguments.only in path:
             rows = read_tsv(os.path.join(arguments.data, path))
-            show(name, rows and mean_average_precision(attar, rows, arguments.limit))
+            show(arguments, name, rows and mean_average_precision(attar, rows, arguments.limit))
     if arguments.only in "retrieval/trec_dl19":
-        show("TREC DL 2019", ndcg_at_10(attar, os.path.join(arguments.data, "retrieval/trec_dl19"), arguments.limit))
+        folder = os.path.join(arguments.data, "retrieval/trec_dl19")
+        show(arguments, "TREC DL 2019", ndcg_at_10(attar, folder, arguments.limit))
 
 
 if __name__ == "__main__":

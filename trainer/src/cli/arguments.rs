@@ -81,6 +81,9 @@ pub struct RunArguments {
     /// Root of the encoder folders; overrides the run file's
     #[arg(long, value_name = "FOLDER")]
     pub encoders: Option<PathBuf>,
+    /// Folder where runs keep what others may need too, by the hash of what made it: pairs, teachers, soft labels, first stages; the output folder if not given
+    #[arg(long, value_name = "FOLDER")]
+    pub shared: Option<PathBuf>,
     /// Print the scores as JSON
     #[arg(long)]
     pub json: bool,
@@ -99,6 +102,9 @@ pub struct CompareArguments {
     /// Root of the encoder folders; overrides the file's
     #[arg(long, value_name = "FOLDER")]
     pub encoders: Option<PathBuf>,
+    /// Folder where runs keep what others may need too, by the hash of what made it: pairs, teachers, soft labels, first stages; shared/ in the output folder if not given
+    #[arg(long, value_name = "FOLDER")]
+    pub shared: Option<PathBuf>,
     /// Do the runs of this experiment only
     #[arg(long, value_name = "EXPERIMENT")]
     pub only: Option<String>,

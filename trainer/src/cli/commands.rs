@@ -45,7 +45,8 @@ pub fn run(a: &RunArguments, common: &Common, options: impl Fn(PathBuf) -> RunOp
         Some("artifacts/runs/NAME") => Path::new("artifacts/runs").join(&config.name),
         _ => a.output.clone(),
     };
-    print_scores(&runs::run(&config, &options(output))?, a.json)
+    let options = RunOptions { shared: a.shared.clone(), ..options(output) };
+    print_scores(&runs::run(&config, &options)?, a.json)
 }
 
 pub fn compare(a: &CompareArguments, common: &Common, options: impl Fn(PathBuf) -> RunOptions) -> Done {
@@ -63,7 +64,8 @@ pub fn compare(a: &CompareArguments, common: &Common, options: impl Fn(PathBuf) 
         Some("artifacts/comparisons/NAME") => Path::new("artifacts/comparisons").join(&comparison.name),
         _ => a.output.clone(),
     };
-    execute(&comparison, &options(output.clone()), a.only.as_deref())?;
+    let options = RunOptions { shared: a.shared.clone(), ..options(output.clone()) };
+    execute(&comparison, &options, a.only.as_deref())?;
     report(&ReportArguments { runs: vec![output], output: None })
 }
 
