@@ -3,12 +3,13 @@
 # package: trainer/cuda/toolkit.sh DEST. Five PyPI wheels (105 MB to download, 270 MB on disk), and static shim archives
 # that open the CUDA libraries at first use in place of linking to them: the one binary then starts everywhere, takes the
 # GPU where there is a driver, and says so where there is none.
-# Needs python3 with pip, gcc, g++, ar. The shims' symbols are read from cudarc's source: `cargo fetch` comes first.
+# Needs python3 with pip, gcc, g++, ar. The shims' symbols are read from cudarc's source, which `cargo fetch` brings.
 set -euo pipefail
 DEST=${1:?usage: trainer/cuda/toolkit.sh DEST}; mkdir -p "$DEST"; DEST=$(cd "$DEST" && pwd)
 cd "$(dirname "$0")/../.."
 cargo fetch --quiet --locked
-CUDARC_VERSION=$(awk '$1 == "name" && $3 == "\"cudarc\"" { getline; gsub(/"/, "", $3); print $3; exit }' Cargo.lock)
+locked() { awk -v name="\"$1\"" '$1 == "name" && $3 == name { getline; gsub(/"/, "", $3); print $3; exit }' Cargo.lock; }
+CUDARC_VERSION=$(locked cudarc) CANDLE_VERSION=$(locked candle-kernels)
 PIP=${PIP:-python3 -m pip}
 
 if [ ! -x "$DEST/bin/nvcc" ]; then
@@ -101,8 +102,30 @@ shim cublasLt cublaslt libcublasLt.so.13  1
 shim curand   curand   libcurand.so.10    101
 shim nvrtc    nvrtc    libnvrtc.so.13     11
 
+# ---- a compiler that leaves out candle's kernels for GGUF weights and for mixtures of experts: no part of the trainer calls
+# them, and they are most of the time that the build takes. In their place stand functions that say so and abort.
+ffi=$(ls "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/candle-kernels-"$CANDLE_VERSION"/src/ffi.rs | head -1)
+{ printf '#include <stdio.h>\n#include <stdlib.h>\n'
+  sed -nE 's/^ *pub fn (launch_mm[vq]q?_[A-Za-z0-9_]+|moe_gemm_[a-z_]+)\(.*/\1/p' "$ffi" | while read -r f; do
+    echo "__attribute__((weak)) void $f(void) { fputs(\"$f: left out of this build (trainer/cuda/toolkit.sh)\\n\", stderr); abort(); }"
+  done; } > "$S/left-out.c"
+gcc -O2 -fPIC -c "$S/left-out.c" -o "$S/left-out.o"
+echo "left out: $(grep -c weak "$S/left-out.c") functions of candle's GGUF and mixture-of-experts kernels"
+cat > "$DEST/bin/nvcc-lean" <<'E'
+#!/usr/bin/env bash
+here=$(cd "$(dirname "$0")" && pwd) out= lean= previous=
+for a; do
+  [ "$previous" = -o ] && out=$a
+  case "$a" in */mmq_gguf/*.cu | */mmvq_gguf.cu | */moe/*.cu) lean=1 ;; esac
+  previous=$a
+done
+[ -n "$lean" ] && [ -n "$out" ] && exec cp "$here/../lib/stubs/left-out.o" "$out"
+exec "$here/nvcc" "$@"
+E
+chmod a+x "$DEST/bin/nvcc-lean"
+
 cat > "$DEST/env.sh" <<E
-export CUDA_HOME=$DEST CUDA_PATH=$DEST NVCC=$DEST/bin/nvcc CUDA_COMPUTE_CAP=\${CUDA_COMPUTE_CAP:-90} CUDARC_CUDA_VERSION=13000
+export CUDA_HOME=$DEST CUDA_PATH=$DEST NVCC=$DEST/bin/nvcc-lean CUDA_COMPUTE_CAP=\${CUDA_COMPUTE_CAP:-90} CUDARC_CUDA_VERSION=13000
 export PATH=$DEST/bin:\$PATH
 E
 "$DEST/bin/nvcc" --version | tail -2

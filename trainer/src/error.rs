@@ -38,6 +38,12 @@ impl Error {
         Self { kind, message: message.into(), source: None }
     }
 
+    /// With what to do or to know about it.
+    pub(crate) fn with_hint(mut self, hint: impl fmt::Display) -> Self {
+        self.message = format!("{}; {hint}", self.message);
+        self
+    }
+
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         self.kind

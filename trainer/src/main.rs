@@ -22,10 +22,22 @@ fn main() -> ExitCode {
         Err(error) => {
             let interrupted =
                 error.downcast_ref::<attar_trainer::Error>().is_some_and(|e| e.kind() == ErrorKind::Interrupted);
-            eprintln!("attar-train: {error:#}");
+            eprintln!("attar-train: {}", described(&error));
             ExitCode::from(if interrupted { 130 } else { 2 })
         }
     }
+}
+
+/// The error and its causes, each unless the text already ends with it.
+fn described(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text += if text.is_empty() { "" } else { ": " };
+            text += &cause;
+        }
+    }
+    text
 }
 
 fn broken_pipe(error: &anyhow::Error) -> bool {

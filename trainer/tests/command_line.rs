@@ -249,11 +249,42 @@ fn what_is_wrong_ends_with_code_2_and_a_reason() {
     let toml = std::fs::read_to_string(root().join("examples/train-tiny.toml")).unwrap();
     std::fs::write(&file, toml.replace("epochs = 20", "epoch = 20")).unwrap();
     let path = file.to_str().unwrap();
-    let cases: [(&[&str], &str); 6] = [
+    let nli = "nli=examples/tiny/nli_dev.tsv";
+    // A run file that only lacks what its encoders or data are.
+    let base = |extra: &str| {
+        format!(
+            "name = \"t\"\n{extra}\n[student]\nencoder = \"tokenizer\"\nfresh = {{ layers = 1, hidden = 16, attention_heads = 2, \
+             intermediate = 32 }}\nheads = [{{ name = \"nli\" }}]\n[stage2]\nsets = [{{ head = \"nli\", path = \"nli.tsv\" }}]\n"
+        )
+    };
+    let (no_data, no_teacher) = (folder.path().join("data.toml"), folder.path().join("teacher.toml"));
+    std::fs::write(&no_data, base("")).unwrap();
+    let teacher = "[[teachers]]\nname = \"a\"\nkind = \"classifier\"\nencoder = \"nowhere\"\n";
+    let taught = base("scheme = \"1-o-1\"").replace("\"nli.tsv\"", "\"nli_train.tsv\", teachers = [\"a\"]");
+    std::fs::write(&no_teacher, taught + teacher).unwrap();
+    let run = |file: &'static str, output: &'static str| -> Vec<String> {
+        let file = folder.path().join(file).display().to_string();
+        let output = folder.path().join(output).display().to_string();
+        let given = ["run", &file, "--data", "examples/tiny", "--encoders", "examples/tiny", "-o", &output];
+        given.map(str::to_owned).to_vec()
+    };
+    for (arguments, reason) in [
+        (run("data.toml", "1"), "relative paths are below `data` (--data), which is examples/tiny"),
+        (run("teacher.toml", "2"), "encoder of teacher \"a\": no file examples/tiny/nowhere/config.json"),
+    ] {
+        let output = attar_train(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains(reason), "{message}");
+    }
+    let cases: [(&[&str], &str); 9] = [
         (&["run", "no-such.toml"], "no-such.toml: cannot read"),
         (&["run", path], "unknown key `epoch`, did you mean `epochs`?"),
         (&["report", "no-such-run"], "run.json"),
-        (&["evaluate", "no-such-model", "nli=examples/tiny/nli_dev.tsv"], "no-such-model"),
+        (&["evaluate", "no-such-model", nli], "attar.toml: no such file; expected the folder of a trained student"),
+        (&["label", "--teacher", "m", "--kind", "classifier", "--data", "examples/tiny", "-o", "x"], "m/attar.toml"),
+        (&["evaluate", "m", nli, "--checkpoint-minutes", "inf"], "minutes from 0 to 525600"),
+        (&["evaluate", "m", nli, "--precison", "bf16"], "--precision"),
         (&["pairs", "-o", "/tmp/x.tsv"], "give --squad FILE or --pairs FILE"),
         (&["evaluate", "m", "nli=f", "--device", "tpu"], "device \"tpu\""),
     ];
@@ -262,5 +293,6 @@ fn what_is_wrong_ends_with_code_2_and_a_reason() {
         let message = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
         assert!(message.contains(reason), "{arguments:?}: {message}");
+        assert!(message.matches("os error 2").count() < 2, "said twice: {message}");
     }
 }

@@ -1,18 +1,21 @@
 #!/usr/bin/env python3
-"""Training speed beside PyTorch's: the same full steps (forward, backward, clipping, AdamW; f32, batch 32, rows of full length).
+"""Training speed beside PyTorch's: the same full steps (forward, backward, clipping, AdamW; batch 32, rows of full length).
 
-    python3 trainer/nn/benches/pytorch.py [--threads 2] [--steps 6] [--install FOLDER]
+    python3 trainer/nn/benches/pytorch.py --install FOLDER [--threads 2] [--steps 6] [--rounds 4] [--precision f32|bf16]
 
-Ours comes from `cargo run --release -p attar-nn --example speed`. PyTorch is measured where it is installed; --install makes a
-virtual environment in FOLDER with it first. Both print the best step, because other work on the machine only ever adds time.
-Only our half has been run so far: the machine this was written on had no PyTorch.
+--install makes a virtual environment with PyTorch in FOLDER, unless it is there, and goes on in it; without it, the present
+python3 must have PyTorch. Ours is `cargo run --release -p attar-nn --example speed`. The two take turns, a round is one turn
+of each at one shape, and a turn counts its best step, because other work on the machine only ever adds time. The ratio is
+ours to theirs of the same round: its median, least and greatest over the rounds.
 """
 
 import argparse
+import contextlib
 import importlib.util
 import os
 import pathlib
 import re
+import statistics
 import subprocess
 import sys
 import time
@@ -24,25 +27,25 @@ LENGTHS = (64, 128)
 VOCABULARY = 30522
 
 
-def ours(threads, steps):
-    """Examples a second by (model, tokens)."""
+def ours(name, tokens, arguments):
+    """Examples a second of the best step."""
     root = pathlib.Path(__file__).resolve().parents[3]
-    command = ["cargo", "run", "--release", "-q", "-p", "attar-nn", "--example", "speed", "--"]
-    command += ["--threads", str(threads), "--steps", str(steps)]
+    command = ["cargo", "run", "--release", "-q", "-p", "attar-nn", "--example", "speed", "--", "--only", f"{name}@{tokens}"]
+    command += ["--threads", str(arguments.threads), "--steps", str(arguments.steps), "--precision", arguments.precision]
     output = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE, text=True).stdout
-    lines = re.findall(r"^(4 x 256|MiniLM-L6) +(\d+) +([\d.]+) +([\d.]+)", output, re.M)
-    if len(lines) != len(SHAPES) * len(LENGTHS):
-        sys.exit(f"pytorch.py: {len(lines)} lines from the example speed, expected {len(SHAPES) * len(LENGTHS)}:\n{output}")
-    return {(name, int(tokens)): float(speed) for name, tokens, _, speed in lines}
+    found = re.search(rf"^{re.escape(name)} +{tokens} +[\d.]+ +([\d.]+)", output, re.M)
+    if not found:
+        sys.exit(f"pytorch.py: no line for {name} at {tokens} tokens from the example speed:\n{output}")
+    return float(found.group(1))
 
 
-def pytorch(threads, steps):
-    """The same for PyTorch."""
+def pytorch(arguments):
+    """What makes a model of a shape and returns a function that trains one turn at a length."""
     import torch
     from torch import nn
     from torch.nn import functional
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(arguments.threads)
 
     class Layer(nn.Module):
         def __init__(self, hidden, heads, inner):
@@ -73,54 +76,70 @@ def pytorch(threads, steps):
             x = self.drop(self.norm(self.word(ids) + self.position(places) + self.types(types)))
             return self.head(self.drop(torch.tanh(self.pooler(self.layers(x)[:, 0]))))
 
-    speeds = {}
-    for name, shape in SHAPES.items():
-        for tokens in LENGTHS:
-            torch.manual_seed(1)
-            model = Bert(*shape).train()
-            optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0.01)
-            labels = torch.arange(ROWS) % 3
-            types = (torch.arange(tokens) > tokens // 2).long().expand(ROWS, tokens)
+    def computing():
+        return torch.autocast("cpu", torch.bfloat16) if arguments.precision == "bf16" else contextlib.nullcontext()
+
+    def trainer(shape, tokens):
+        torch.manual_seed(1)
+        model = Bert(*shape).train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0.01)
+        labels = torch.arange(ROWS) % 3
+        types = (torch.arange(tokens) > tokens // 2).long().expand(ROWS, tokens)
+
+        def turn():
             best = float("inf")
-            for _ in range(steps):
+            for _ in range(arguments.steps):
                 # Zipf's law roughly, as the example has it.
                 ids = 1000 + (29000 ** torch.rand(ROWS, tokens)).long()
                 begun = time.perf_counter()
-                loss = functional.cross_entropy(model(ids, types), labels)
+                with computing():
+                    loss = functional.cross_entropy(model(ids, types), labels)
                 optimizer.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimizer.step()
                 best = min(best, time.perf_counter() - begun)
                 assert loss.isfinite(), "the loss is not finite"
-            speeds[name, tokens] = ROWS / best
-    return torch.__version__, speeds
+            return ROWS / best
+
+        return turn
+
+    return torch.__version__, trainer
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--install", metavar="FOLDER", help="make a virtual environment with PyTorch there first")
+    parser.add_argument("--steps", type=int, default=6, help="of a turn")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--precision", choices=("f32", "bf16"), default="f32")
+    parser.add_argument("--install", metavar="FOLDER", help="use the virtual environment there; make it with PyTorch first")
     arguments = parser.parse_args()
     if arguments.install:
         python = pathlib.Path(arguments.install).absolute() / "bin" / "python"
         if not python.exists():
             venv.create(arguments.install, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "torch", "numpy"], check=True)
-        os.execv(python, [str(python), __file__, "--threads", str(arguments.threads), "--steps", str(arguments.steps)])
-    mine = ours(arguments.threads, arguments.steps)
-    if importlib.util.find_spec("torch"):
-        version, theirs = pytorch(arguments.threads, arguments.steps)
-        title = f"PyTorch {version}"
-    else:
-        theirs, title = {}, "PyTorch"
-        print("pytorch.py: PyTorch is not installed; --install FOLDER makes an environment with it", file=sys.stderr)
-    print(f"| {arguments.threads} threads, batch {ROWS}, f32, examples a second | Attar | {title} | ratio |\n|---|---:|---:|---:|")
-    for (name, tokens), speed in mine.items():
-        other = theirs.get((name, tokens))
-        cells = (f"{other:.1f}", f"{speed / other:.2f}") if other else ("not installed", "")
-        print(f"| {name}, {tokens} tokens | {speed:.1f} | {cells[0]} | {cells[1]} |")
+        if subprocess.run([python, "-c", "import torch, numpy"], stderr=subprocess.DEVNULL).returncode:
+            subprocess.run([python, "-m", "pip", "install", "-q", "torch", "numpy"], check=True)
+        given = [a for name in ("threads", "steps", "rounds", "precision") for a in (f"--{name}", str(getattr(arguments, name)))]
+        os.execv(python, [str(python), __file__, *given])
+    if not importlib.util.find_spec("torch"):
+        sys.exit("pytorch.py: PyTorch is not installed; --install FOLDER makes a virtual environment with it")
+    # Built before anything is timed.
+    subprocess.run(["cargo", "build", "--release", "-q", "-p", "attar-nn", "--example", "speed"],
+                   cwd=pathlib.Path(__file__).resolve().parent, check=True)
+    version, trainer = pytorch(arguments)
+    print(f"{arguments.threads} threads, batch {ROWS}, {arguments.precision}, {arguments.rounds} rounds; "
+          f"load average at the start {os.getloadavg()[0]:.1f}\n")
+    print(f"| examples a second, median over the rounds | Attar | PyTorch {version} | ratio | of single rounds |\n|---|---:|---:|---:|---|")
+    for name, shape in SHAPES.items():
+        for tokens in LENGTHS:
+            turn = trainer(shape, tokens)
+            rounds = [(ours(name, tokens, arguments), turn()) for _ in range(arguments.rounds)]
+            ratios = [a / b for a, b in rounds]
+            a, b = (statistics.median(column) for column in zip(*rounds))
+            print(f"| {name}, {tokens} tokens | {a:.1f} | {b:.1f} | {statistics.median(ratios):.2f} "
+                  f"| {min(ratios):.2f} to {max(ratios):.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ use crate::head::Head;
 use crate::ops::DropoutKeys;
 use crate::parameters::{Parameters, Source, load_tensors, temporary_name};
 use crate::random::key_of;
-use crate::{Batch, Encoder, EncoderConfig, Error, HeadSpec, Layers, Mode, Precision, Result};
+use crate::{Batch, Encoder, EncoderConfig, Error, ErrorKind, HeadSpec, Layers, Mode, Precision, Result};
 
 /// The version of the student folder that this crate writes.
 const FORMAT: u32 = 1;
@@ -186,6 +186,17 @@ impl Student {
     /// [`crate::ErrorKind::Io`] for a missing file, [`crate::ErrorKind::Format`] for one that is malformed or does not fit the others.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
         let path = folder.join("attar.toml");
+        if !path.is_file() {
+            let encoder = folder.join("config.json").is_file();
+            return Err(Error::new(
+                ErrorKind::Io,
+                format!(
+                    "{}: no such file; expected the folder of a trained student or teacher{}",
+                    path.display(),
+                    if encoder { ", but this one holds an encoder without heads" } else { "" }
+                ),
+            ));
+        }
         let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, "read", e))?;
         let manifest: Manifest = toml::from_str(&text).map_err(|e| Error::format(&path, e))?;
         if manifest.format != FORMAT || manifest.pooling != "cls" {

@@ -35,7 +35,7 @@ pub struct Common {
     #[arg(long, global = true)]
     pub seed: Option<u64>,
     /// Minutes between checkpoints
-    #[arg(long, global = true, default_value_t = 5.0, value_name = "MINUTES")]
+    #[arg(long, global = true, default_value_t = 5.0, value_name = "MINUTES", value_parser = minutes)]
     pub checkpoint_minutes: f64,
     /// Say nothing but errors
     #[arg(long, short, global = true)]
@@ -390,6 +390,14 @@ fn assignment(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((head, path)) if !head.is_empty() && !path.is_empty() => Ok((head.to_owned(), PathBuf::from(path))),
         _ => Err(format!("{text:?}, expected HEAD=FILE, for example nli=mnli/train.tsv")),
+    }
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        // Beyond a year is never, and infinity is no duration.
+        Ok(minutes) if (0.0..=525_600.0).contains(&minutes) => Ok(minutes),
+        _ => Err(format!("{text:?}, expected minutes from 0 to 525600")),
     }
 }
 

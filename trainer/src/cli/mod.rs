@@ -37,7 +37,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         device: common.device.clone(),
         precision: common.precision.into(),
         threads: common.threads,
-        checkpoint_every: Duration::from_secs_f64(60.0 * common.checkpoint_minutes.max(0.0)),
+        checkpoint_every: Duration::from_secs_f64(60.0 * common.checkpoint_minutes),
         reporter: Reporter::new(common.quiet),
         stop: stop.clone(),
     };

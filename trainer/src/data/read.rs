@@ -79,6 +79,11 @@ pub fn read_rows(path: &Path, labels: Option<&LabelMap>, filter: &RowFilter) -> 
 pub fn read(path: &Path, options: ReadOptions<'_>) -> Result<ReadRows> {
     let mut all = ReadRows::default();
     for file in files::expand(path)? {
+        if file.is_dir() {
+            let folder = file.display();
+            let message = format!("{folder}: a folder, expected a file, or a pattern such as {folder}/*.parquet");
+            return Err(Error::new(ErrorKind::Io, message));
+        }
         let mut collector = Collector { path: &file, options, read: ReadRows::default(), seen: 0, first_empty: None };
         match format_of(&file) {
             Some("tsv") => tsv::read(&text_of(&file)?, &mut collector)?,

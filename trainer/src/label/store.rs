@@ -35,7 +35,7 @@ pub struct StoreKey {
     pub format: u32,
     /// Name of the teacher.
     pub teacher: String,
-    /// Hash of the teacher's folder and of the settings that change its answers.
+    /// Hash of the teacher's folder, kind and `max_len`, and of the precision it computes in where that is not f32.
     pub teacher_hash: String,
     /// Hash of the rows' texts, in order.
     pub dataset_hash: String,

@@ -131,6 +131,7 @@ pub fn run(config: &RunConfig, options: &RunOptions) -> Result<Vec<FileScores>> 
         pairs: BTreeMap::new(),
         teachers: BTreeMap::new(),
     };
+    runner.check_encoders()?;
     runner.check_files()?;
     runner.pairs = runner.build_pairs()?;
     runner.teachers = runner.train_teachers()?;

@@ -1,11 +1,14 @@
-//! All data files are read once before anything is trained: a wrong column costs seconds then, and hours later.
+//! All data files are read once before anything is trained, and encoder folders looked into: what is wrong costs seconds
+//! then, and hours later.
 
 use std::path::Path;
+
+use attar_nn::EncoderConfig;
 
 use super::Runner;
 use crate::config::HeadConfig;
 use crate::data::{self, LabelMap, ReadOptions};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 impl Runner<'_> {
     /// Reads every file of the run as it will be read later, and says how many rows it has.
@@ -46,9 +49,68 @@ impl Runner<'_> {
         Ok(())
     }
 
+    /// Checks that the folders of the student's encoder and of all teachers are there, whole, and long enough for their pairs.
+    ///
+    /// # Errors
+    /// The first file that is missing, or a `max_len` beyond an encoder's positions.
+    pub(super) fn check_encoders(&self) -> Result<()> {
+        let (student, teachers) = (&self.config.student, &self.config.teachers);
+        let fresh = student.fresh.is_some();
+        self.check_encoder("student.encoder", &student.encoder, (!fresh).then_some(student.max_len))?;
+        for teacher in teachers.iter().filter(|t| self.config.teaches(t)) {
+            self.check_encoder(
+                &format!("encoder of teacher {:?}", teacher.name),
+                &teacher.encoder,
+                Some(teacher.max_len),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Without `max_len`, of a folder that gives its tokenizer only.
+    fn check_encoder(&self, what: &str, path: &Path, max_len: Option<usize>) -> Result<()> {
+        let folder = self.encoder(path);
+        let needed = if max_len.is_some() {
+            &["config.json", "model.safetensors", "tokenizer.json"][..]
+        } else {
+            &["tokenizer.json"]
+        };
+        if let Some(missing) = needed.iter().find(|name| !folder.join(name).is_file()) {
+            let root = if path.is_absolute() || self.config.encoders.as_os_str().is_empty() {
+                String::new()
+            } else {
+                format!(
+                    "; relative folders are below `encoders` (--encoders), which is {}",
+                    self.config.encoders.display()
+                )
+            };
+            return Err(Error::new(
+                ErrorKind::Io,
+                format!(
+                    "{what}: no file {}, expected a Hugging Face encoder or student folder{root}",
+                    folder.join(missing).display()
+                ),
+            ));
+        }
+        let Some(max_len) = max_len else { return Ok(()) };
+        let positions = EncoderConfig::load(&folder.join("config.json"))?.max_tokens();
+        if max_len > positions {
+            let folder = folder.display();
+            return Err(Error::config(format!("{what}: max_len = {max_len}, but {folder} has {positions} positions")));
+        }
+        Ok(())
+    }
+
     fn check_file(&self, head: &str, path: &Path, options: ReadOptions<'_>) -> Result<()> {
         self.options.stop.check()?;
-        let read = data::read(&self.data(path), options)?;
+        let found = self.data(path);
+        let root = &self.config.data;
+        let read = data::read(&found, options).map_err(|e| match e.kind() {
+            ErrorKind::Io if path.is_relative() && !root.as_os_str().is_empty() && !found.exists() => {
+                e.with_hint(format!("relative paths are below `data` (--data), which is {}", root.display()))
+            }
+            _ => e,
+        })?;
         let mut notes = String::new();
         if read.unlabelled > 0 {
             notes += &format!(", {} of them without a gold label (skipped where no teacher answers)", read.unlabelled);

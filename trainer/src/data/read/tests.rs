@@ -380,3 +380,10 @@ fn a_few_empty_texts_are_counted_and_many_are_an_error() {
     content += "\tb\tneutral\n\tb\tneutral\n";
     assert!(error("a.tsv", content, "nli").contains(":2001: the second text is empty, as is one in 3 of 2002 rows"));
 }
+
+#[test]
+fn a_folder_is_no_file_and_the_error_says_what_to_give() {
+    let folder = tempfile::tempdir().unwrap();
+    let message = read_all(folder.path(), &labels("nli")).unwrap_err().to_string();
+    assert!(message.contains("a folder, expected a file, or a pattern such as"), "{message}");
+}
