@@ -203,7 +203,7 @@ pub struct TeacherConfig {
     pub name: String,
     /// What it is.
     pub kind: TeacherKind,
-    /// Its folder: an encoder, or a folder with heads for a classifier that is not trained here.
+    /// Its folder: an encoder, or a folder with heads: of a classifier that is not trained here, or that is trained further.
     pub encoder: PathBuf,
     /// Greatest number of tokens it reads of a text or pair.
     #[serde(default = "default_max_len")]

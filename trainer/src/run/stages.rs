@@ -90,12 +90,34 @@ impl Runner<'_> {
             matching: None,
         };
         self.train_stage(&stage, &data, || {
-            let mut model = Student::new(Encoder::load(&folder, &Layers::All, &self.device)?);
+            // A folder with heads is a teacher that goes on: its heads do, too.
+            let mut model = match folder.join("attar.toml").is_file() {
+                true => Student::load(&folder, &self.device)?,
+                false => Student::new(Encoder::load(&folder, &Layers::All, &self.device)?),
+            };
             if teacher.pooler == PoolerStart::Identity {
                 identity_pooler(&model)?;
             }
             for head in &heads {
-                model.add_head(spec(&head.name, head.labels()?, 1, head.layers), seed)?;
+                let wanted = spec(&head.name, head.labels()?, 1, head.layers);
+                match model.head(&head.name) {
+                    Err(_) => model.add_head(wanted, seed)?,
+                    Ok(found) if HeadSpec { temperature: 1.0, ..found.clone() } == wanted => {
+                        model.set_temperature(&head.name, 1.0)?;
+                    }
+                    Ok(found) => {
+                        return Err(Error::config(format!(
+                            "teacher {:?}: its folder's head {:?} has {} copies of {} layers and the labels {}, expected 1 of {} and {}",
+                            teacher.name,
+                            head.name,
+                            found.copies,
+                            found.layers,
+                            found.labels.join(", "),
+                            wanted.layers,
+                            wanted.labels.join(", ")
+                        )));
+                    }
+                }
             }
             Ok(model)
         })
