@@ -90,34 +90,26 @@ impl Runner<'_> {
             matching: None,
         };
         self.train_stage(&stage, &data, || {
-            // A folder with heads is a teacher that goes on: its heads do, too.
-            let mut model = match folder.join("attar.toml").is_file() {
-                true => Student::load(&folder, &self.device)?,
-                false => Student::new(Encoder::load(&folder, &Layers::All, &self.device)?),
-            };
+            let wanted: Vec<HeadSpec> =
+                heads.iter().map(|head| Ok(spec(&head.name, head.labels()?, 1, head.layers))).collect::<Result<_>>()?;
+            // A folder that has these heads is a teacher that goes on with them; other heads are of no use.
+            if folder.join("attar.toml").is_file() {
+                let mut model = Student::load(&folder, &self.device)?;
+                let found: Vec<HeadSpec> =
+                    model.heads().map(|head| HeadSpec { temperature: 1.0, ..head.clone() }).collect();
+                if found == wanted {
+                    for head in &heads {
+                        model.set_temperature(&head.name, 1.0)?;
+                    }
+                    return Ok(model);
+                }
+            }
+            let mut model = Student::new(Encoder::load(&folder, &Layers::All, &self.device)?);
             if teacher.pooler == PoolerStart::Identity {
                 identity_pooler(&model)?;
             }
-            for head in &heads {
-                let wanted = spec(&head.name, head.labels()?, 1, head.layers);
-                match model.head(&head.name) {
-                    Err(_) => model.add_head(wanted, seed)?,
-                    Ok(found) if HeadSpec { temperature: 1.0, ..found.clone() } == wanted => {
-                        model.set_temperature(&head.name, 1.0)?;
-                    }
-                    Ok(found) => {
-                        return Err(Error::config(format!(
-                            "teacher {:?}: its folder's head {:?} has {} copies of {} layers and the labels {}, expected 1 of {} and {}",
-                            teacher.name,
-                            head.name,
-                            found.copies,
-                            found.layers,
-                            found.labels.join(", "),
-                            wanted.layers,
-                            wanted.labels.join(", ")
-                        )));
-                    }
-                }
+            for head in wanted {
+                model.add_head(head, seed)?;
             }
             Ok(model)
         })

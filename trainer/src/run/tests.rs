@@ -135,7 +135,10 @@ fn a_teacher_answers_in_its_own_precision_and_nothing_trains_in_int8() {
     let error = world.run_with("1-o-1", "\"a\"", false, |_, options| options.precision = Precision::Int8).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("--precision int8 has no gradients"), "{error}");
-    let frozen = |config: &mut RunConfig, _: &mut RunOptions| config.stage2.training.frozen_layers = 2;
+    let frozen = |config: &mut RunConfig, _: &mut RunOptions| {
+        config.teachers[0].precision = int8;
+        config.stage2.training.frozen_layers = 2;
+    };
     let error = world.run_with("1-o-1", "\"a\"", false, frozen).unwrap_err();
     assert!(error.to_string().contains("frozen_layers = 2, but the encoder has 1 layers"), "{error}");
 }
@@ -223,4 +226,34 @@ fn the_identity_pooler_reads_the_first_token_itself() {
             assert!((value - f32::from(u8::from(i == j))).abs() < 1e-6);
         }
     }
+}
+
+#[test]
+fn a_teacher_that_has_the_heads_goes_on_with_them() {
+    let world = World::new();
+    let train = |encoder: &str, output: &str| {
+        let change = |config: &mut RunConfig, options: &mut RunOptions| {
+            config.teachers[0].encoder = encoder.into();
+            config.teachers[0].sets.clone_from(&config.stage2.sets);
+            config.teachers[0].sets[0].teachers.clear();
+            // Nothing is learned: what comes out is what it began with.
+            config.teachers[0].training.learning_rate = 1e-12;
+            config.teachers[0].training.max_steps = 1;
+            config.teachers[0].seed = Some(99);
+            options.output = world.folder.path().join(output);
+        };
+        world.run_with("1-o-1", "\"a\"", false, change).unwrap();
+        std::fs::read(world.folder.path().join(output).join("teachers/a/model.safetensors")).unwrap()
+    };
+    let weights = |bytes: &[u8]| {
+        let tensors = safetensors::SafeTensors::deserialize(bytes).unwrap();
+        tensors.tensor("heads.relevance.0.0.weight").unwrap().data().to_vec()
+    };
+    let before = std::fs::read(world.folder.path().join("teacher1/model.safetensors")).unwrap();
+    let close = |a: &[u8], b: &[u8]| {
+        let floats =
+            |b: &[u8]| -> Vec<f32> { b.chunks_exact(4).map(|c| f32::from_le_bytes(c.try_into().unwrap())).collect() };
+        floats(a).iter().zip(floats(b)).all(|(a, b)| (a - b).abs() < 1e-6)
+    };
+    assert!(close(&weights(&train("teacher1", "further")), &weights(&before)));
 }

@@ -412,7 +412,7 @@ fn products_of_rounded_operands_equal_their_composite() {
         .into_iter()
         .chain([(inner, hidden), (hidden, inner)])
         .flat_map(|(n, k)| [vec![n, k], vec![n]])
-        .chain([vec![hidden]; 4])
+        .chain(std::iter::repeat_n(vec![hidden], 4))
         .collect();
     let operands: Vec<Tensor> = std::iter::once(normal(&[3, 6, hidden], 1, 1.0))
         .chain(shapes.iter().enumerate().map(|(i, shape)| normal(shape, 20 + i as u64, 0.2)))
