@@ -20,6 +20,8 @@ static ALL: &[&Ops] = &[
     &crate::x86::avx_vnni::OPS,
     #[cfg(target_arch = "x86_64")]
     &crate::x86::avx512::OPS,
+    #[cfg(target_arch = "x86_64")]
+    &crate::x86::amx::OPS,
     #[cfg(target_arch = "aarch64")]
     &crate::aarch64::neon::OPS,
     #[cfg(target_arch = "aarch64")]
@@ -57,7 +59,11 @@ impl Kernel {
             Some(ops) if (ops.supported)() => Ok(Self { ops }),
             Some(ops) => Err(Error::new(
                 ErrorKind::UnsupportedKernel,
-                format!("kernel {name:?} needs {}, which this CPU lacks; available: {}", ops.isa, available()),
+                format!(
+                    "kernel {name:?} needs {}, which this CPU or its system lacks; available: {}",
+                    ops.isa,
+                    available()
+                ),
             )),
             None => Err(Error::new(
                 ErrorKind::UnknownKernel,
@@ -76,8 +82,8 @@ impl Kernel {
         ALL.iter().map(|ops| ops.name)
     }
 
-    /// The name, as [`Kernel::by_name`] takes it: `scalar`, `avx2`, `avx-vnni`, `avx512-vnni`, `neon`, `neon-dotprod`, `neon-i8mm`,
-    /// `wasm-simd128`.
+    /// The name, as [`Kernel::by_name`] takes it: `scalar`, `avx2`, `avx-vnni`, `avx512-vnni`, `amx`, `neon`, `neon-dotprod`,
+    /// `neon-i8mm`, `wasm-simd128`.
     pub fn name(&self) -> &'static str {
         self.ops.name
     }
