@@ -142,6 +142,23 @@ impl Kernel {
         Ok(())
     }
 
+    /// Attention of one sequence alone, as [`Kernel::encoder_layer`] has it within: in int8 if the layer's weights are, else in f32.
+    ///
+    /// `qkv` is `[tokens, padded_outputs(3 H)]`, queries then keys then values; `out` is `[tokens, H]`. For measuring and for
+    /// looking into a layer; there is no need to call it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Shape`] if `qkv` is not whole rows, or `out` has another number of them.
+    pub fn attention(
+        &self,
+        layer: &EncoderLayer<'_>,
+        qkv: &[f32],
+        out: &mut [f32],
+        scratch: &mut Scratch,
+    ) -> Result<(), Error> {
+        encoder::attention(*self, layer, qkv, out, scratch)
+    }
+
     /// The embeddings of tokens: `out[i] = norm(word[ids[i]] + type[types[i]] + position[positions[i]])`, `[tokens, H]`.
     ///
     /// # Errors

@@ -1,8 +1,9 @@
 use super::*;
-use crate::Kernel;
 use crate::check::{OwnedLayer, Random, Weights, check, saturating, starts_of};
+use crate::gemm_i8::Activation;
 use crate::scalar;
 use crate::scratch::Scratch;
+use crate::{Kernel, LinearI8};
 
 /// The kernel itself, where the CPU has the AVX-512 that it needs besides.
 fn emulated() -> bool {
@@ -105,6 +106,82 @@ fn a_call_leaves_no_registers_configured() {
         assert!(!emulator::configured());
     });
     assert_eq!(run.fault, None);
+}
+
+/// Memory that ends where a page begins that cannot be read: one byte too many ends the test's process.
+struct Guarded {
+    at: *mut u8,
+    bytes: usize,
+    all: usize,
+}
+
+impl Guarded {
+    const PAGE: usize = 4096;
+
+    fn new(bytes: usize) -> Self {
+        let all = bytes.next_multiple_of(Self::PAGE) + Self::PAGE;
+        // SAFETY: new memory of our own, whose last page is taken away again; both calls are checked.
+        let at = unsafe {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let at = libc::mmap(std::ptr::null_mut(), all, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+            assert_ne!(at, libc::MAP_FAILED);
+            assert_eq!(libc::mprotect(at.byte_add(all - Self::PAGE), Self::PAGE, libc::PROT_NONE), 0);
+            at.cast::<u8>()
+        };
+        Self { at, bytes, all }
+    }
+
+    fn slice(&mut self) -> &mut [u8] {
+        // SAFETY: these bytes lie before the page that was taken away and are zero at first; borrowed as `self` is.
+        unsafe { std::slice::from_raw_parts_mut(self.at.add(self.all - Self::PAGE - self.bytes), self.bytes) }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new`, and no slice of it is left.
+        unsafe { libc::munmap(self.at.cast(), self.all) };
+    }
+}
+
+#[test]
+fn nothing_beyond_activations_and_weights_is_read() {
+    let (mut random, outputs) = (Random::new(9), 96);
+    let (scales, bias) = (vec![1.0; outputs], vec![0.0; outputs]);
+    for (rows, kp) in [(1, 64), (7, 128), (16, 64), (17, 192), (31, 64), (33, 64), (40, 128), (64, 64)] {
+        let (mut weights, mut input) = (Guarded::new(outputs * kp), Guarded::new(rows * kp));
+        weights.slice().iter_mut().for_each(|w| *w = (random.below(255) as u8).wrapping_add(129));
+        input.slice().iter_mut().for_each(|a| *a = random.below(256) as u8);
+        // SAFETY: i8 is as u8.
+        let weight: &[i8] = unsafe { std::slice::from_raw_parts(weights.slice().as_ptr().cast(), outputs * kp) };
+        // Sums that are not subtracted: activations are taken as they are stored.
+        let linear = LinearI8::new(weight, &scales, &[0; 96], &bias, outputs, kp).expect("lengths fit");
+        let input = &*input.slice();
+        let mut output = vec![f32::NAN; rows * outputs];
+        let run = emulator::run(false, || {
+            let call = GemmI8 {
+                linear,
+                input,
+                input_scales: &vec![1.0; rows],
+                rows,
+                blocks: 0..2,
+                output: &mut output,
+                output_stride: outputs,
+                activation: Activation::None,
+            };
+            // SAFETY: within the emulator; the floats are the definition's.
+            unsafe { gemm(saturating::Saturating, call) };
+        });
+        assert_eq!(run.fault, None);
+        for (i, &found) in output.iter().enumerate() {
+            let (row, n) = (i / outputs, i % outputs);
+            let product = |k: usize| {
+                i32::from(input[row * kp + k])
+                    * i32::from(weight[((n / 16 * (kp / 4) + k / 4) * 16 + n % 16) * 4 + k % 4])
+            };
+            assert_eq!(found, (0..kp).map(product).sum::<i32>() as f32, "{rows} rows of {kp}, output {i}");
+        }
+    }
 }
 
 #[test]
