@@ -8,73 +8,17 @@
 
 use std::time::Instant;
 
-use attar_kernels::{
-    EncoderLayer, Kernel, Linear, LinearF16, LinearF32, LinearI8, Norm, Scratch, padded_inputs_i8, padded_outputs,
-};
-use half::f16;
+use attar_kernels::{EncoderLayer, Kernel, Scratch};
+
+#[path = "../benches/data/mod.rs"]
+mod data;
+
+use data::{Layer, Random};
 
 const HIDDEN: usize = 384;
 const HEADS: usize = 12;
 const FFN: usize = 1536;
 const LAYERS: usize = 6;
-
-struct Random(u64);
-
-impl Random {
-    fn unit(&mut self) -> f32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
-
-    fn vector(&mut self, length: usize, scale: f32) -> Vec<f32> {
-        (0..length).map(|_| self.unit() * scale).collect()
-    }
-}
-
-/// Packed weights of one linear layer; both its sizes are multiples of the padding.
-struct Weights {
-    outputs: usize,
-    inputs: usize,
-    i8: Vec<i8>,
-    scales: Vec<f32>,
-    sums: Vec<i32>,
-    f16: Vec<f16>,
-    f32: Vec<f32>,
-    bias: Vec<f32>,
-}
-
-impl Weights {
-    fn new(random: &mut Random, outputs: usize, inputs: usize) -> Self {
-        assert!(padded_outputs(outputs) == outputs && padded_inputs_i8(inputs) == inputs);
-        let i8: Vec<i8> = (0..outputs * inputs).map(|_| (random.unit() * 127.0) as i8).collect();
-        let mut sums = vec![0; outputs];
-        for (i, &w) in i8.iter().enumerate() {
-            let (panel, lane) = (i / (16 * inputs), i / 4 % 16);
-            sums[panel * 16 + lane] += 128 * i32::from(w);
-        }
-        let range = 1.7 / (inputs as f32).sqrt();
-        let f32 = random.vector(outputs * inputs, range);
-        Self {
-            outputs,
-            inputs,
-            i8,
-            scales: vec![range / 127.0; outputs],
-            sums,
-            f16: f32.iter().map(|&x| f16::from_f32(x)).collect(),
-            f32,
-            bias: random.vector(outputs, 0.1),
-        }
-    }
-
-    fn view(&self, kind: &str) -> Linear<'_> {
-        let Self { outputs, inputs, .. } = *self;
-        match kind {
-            "int8" => LinearI8::new(&self.i8, &self.scales, &self.sums, &self.bias, outputs, inputs).unwrap().into(),
-            "f16" => LinearF16::new(&self.f16, &self.bias, outputs, inputs).unwrap().into(),
-            _ => LinearF32::new(&self.f32, &self.bias, outputs, inputs).unwrap().into(),
-        }
-    }
-}
 
 fn encode(kernel: Kernel, layers: &[EncoderLayer<'_>], hidden: &mut [f32], starts: &[u32], scratch: &mut Scratch) {
     for layer in layers {
@@ -93,21 +37,8 @@ fn main() {
     let mut kernels = Kernel::available();
     kernels.retain(|k| names.is_empty() || names.iter().any(|n| n == k.name()));
     let mut random = Random(1);
-    let weights: Vec<[Weights; 4]> = (0..LAYERS)
-        .map(|_| {
-            [(3 * HIDDEN, HIDDEN), (HIDDEN, HIDDEN), (FFN, HIDDEN), (HIDDEN, FFN)]
-                .map(|(outputs, inputs)| Weights::new(&mut random, outputs, inputs))
-        })
-        .collect();
-    let (ones, zeros) = (vec![1.0; HIDDEN], vec![0.0; HIDDEN]);
-    let norm = Norm::new(&ones, &zeros).unwrap();
-    let layers: Vec<EncoderLayer<'_>> = weights
-        .iter()
-        .map(|w| {
-            let [qkv, output, up, down] = [0, 1, 2, 3].map(|i| w[i].view(&kind));
-            EncoderLayer::new(qkv, output, norm, up, down, norm, HEADS, 1e-12).unwrap()
-        })
-        .collect();
+    let owned: Vec<Layer> = (0..LAYERS).map(|_| Layer::new(&mut random, HIDDEN, HEADS, FFN)).collect();
+    let layers: Vec<EncoderLayer<'_>> = owned.iter().map(|layer| layer.view(&kind)).collect();
     let mut scratch = Scratch::with_threads(threads);
     let scalar = Kernel::by_name("scalar").unwrap();
     println!(

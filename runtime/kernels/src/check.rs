@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 pub(crate) mod reference;
+pub(crate) mod saturating;
 // proptest does not build for WebAssembly.
 #[cfg(not(target_family = "wasm"))]
 mod properties;

@@ -15,6 +15,7 @@ use crate::team::Team;
 mod attend;
 mod linear;
 
+pub(crate) use attend::attention;
 use attend::{AttentionBuffers, attend};
 use linear::{Quantised, Rows, all_blocks, linear};
 

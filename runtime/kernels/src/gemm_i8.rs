@@ -202,7 +202,6 @@ pub(crate) struct GemmI8<'a> {
 #[inline(always)]
 pub(crate) unsafe fn gemm<T: Int8Tile>(t: T, call: GemmI8<'_>) {
     let GemmI8 { linear, input, input_scales, rows, blocks, output, output_stride, activation } = call;
-    let s = t.simd();
     let kp = padded_inputs_i8(linear.inputs);
     let row_bytes = kp * T::READS.bytes();
     let input = &input[..rows * row_bytes];
@@ -224,21 +223,42 @@ pub(crate) unsafe fn gemm<T: Int8Tile>(t: T, call: GemmI8<'_>) {
             unsafe { dispatch(t, count, T::PANELS, a, row_bytes, w, LANES * kp, kp / 4, out, TILE_STRIDE, prefetch) };
             for panel in 0..T::PANELS {
                 let channel = first + panel * LANES;
-                let channels = Channels {
-                    sums: s.load_i32(chunk(linear.sums, channel)),
-                    scales: s.load(chunk(linear.scales, channel)),
-                    bias: s.load(chunk(linear.bias, channel)),
-                };
                 let scales = &input_scales[row..row + count];
-                let output = &mut output[row * output_stride + channel..];
-                let at = panel * LANES;
-                match activation {
-                    Activation::None => epilogue::<T, NONE>(t, &sums, at, scales, channels, output, output_stride),
-                    Activation::Gelu => epilogue::<T, GELU>(t, &sums, at, scales, channels, output, output_stride),
-                    Activation::Tanh => epilogue::<T, TANH>(t, &sums, at, scales, channels, output, output_stride),
-                }
+                let output = PanelOutput { rows: &mut output[row * output_stride + channel..], stride: output_stride };
+                finish_panel(t, &linear, channel, (&sums, panel * LANES), scales, output, activation);
             }
         }
+    }
+}
+
+/// Where a panel's outputs go: rows `stride` apart, the first 16 of each.
+pub(crate) struct PanelOutput<'a> {
+    pub rows: &'a mut [f32],
+    pub stride: usize,
+}
+
+/// The sums of 16 channels, from `channel` on, to outputs: one row for each input scale. They stand in the sums' rows from the
+/// given column on.
+#[inline(always)]
+pub(crate) fn finish_panel<T: Int8Tile>(
+    t: T,
+    linear: &LinearI8<'_>,
+    channel: usize,
+    sums: (&[[i32; TILE_STRIDE]], usize),
+    input_scales: &[f32],
+    output: PanelOutput<'_>,
+    activation: Activation,
+) {
+    let s = t.simd();
+    let channels = Channels {
+        sums: s.load_i32(chunk(linear.sums, channel)),
+        scales: s.load(chunk(linear.scales, channel)),
+        bias: s.load(chunk(linear.bias, channel)),
+    };
+    match activation {
+        Activation::None => epilogue::<T, NONE>(t, sums, input_scales, channels, output),
+        Activation::Gelu => epilogue::<T, GELU>(t, sums, input_scales, channels, output),
+        Activation::Tanh => epilogue::<T, TANH>(t, sums, input_scales, channels, output),
     }
 }
 
@@ -259,12 +279,10 @@ const TANH: u8 = 2;
 #[inline(always)]
 fn epilogue<T: Int8Tile, const ACTIVATION: u8>(
     t: T,
-    sums: &[[i32; TILE_STRIDE]; MAX_TILE_ROWS],
-    at: usize,
+    (sums, at): (&[[i32; TILE_STRIDE]], usize),
     input_scales: &[f32],
     channels: Channels<T::Simd>,
-    output: &mut [f32],
-    output_stride: usize,
+    output: PanelOutput<'_>,
 ) {
     let s = t.simd();
     for (r, (&input_scale, sums)) in input_scales.iter().zip(sums).enumerate() {
@@ -279,7 +297,7 @@ fn epilogue<T: Int8Tile, const ACTIVATION: u8>(
             TANH => math::tanh(s, y),
             _ => y,
         };
-        s.store(y, output[r * output_stride..].first_chunk_mut().expect("rows hold whole panels"));
+        s.store(y, output.rows[r * output.stride..].first_chunk_mut().expect("rows hold whole panels"));
     }
 }
 

@@ -20,6 +20,8 @@ static ALL: &[&Ops] = &[
     &crate::x86::avx_vnni::OPS,
     #[cfg(target_arch = "x86_64")]
     &crate::x86::avx512::OPS,
+    #[cfg(target_arch = "x86_64")]
+    &crate::x86::amx::OPS,
     #[cfg(target_arch = "aarch64")]
     &crate::aarch64::neon::OPS,
     #[cfg(target_arch = "aarch64")]
@@ -57,7 +59,11 @@ impl Kernel {
             Some(ops) if (ops.supported)() => Ok(Self { ops }),
             Some(ops) => Err(Error::new(
                 ErrorKind::UnsupportedKernel,
-                format!("kernel {name:?} needs {}, which this CPU lacks; available: {}", ops.isa, available()),
+                format!(
+                    "kernel {name:?} needs {}, which this CPU or its system lacks; available: {}",
+                    ops.isa,
+                    available()
+                ),
             )),
             None => Err(Error::new(
                 ErrorKind::UnknownKernel,
@@ -76,8 +82,8 @@ impl Kernel {
         ALL.iter().map(|ops| ops.name)
     }
 
-    /// The name, as [`Kernel::by_name`] takes it: `scalar`, `avx2`, `avx-vnni`, `avx512-vnni`, `neon`, `neon-dotprod`, `neon-i8mm`,
-    /// `wasm-simd128`.
+    /// The name, as [`Kernel::by_name`] takes it: `scalar`, `avx2`, `avx-vnni`, `avx512-vnni`, `amx`, `neon`, `neon-dotprod`,
+    /// `neon-i8mm`, `wasm-simd128`.
     pub fn name(&self) -> &'static str {
         self.ops.name
     }
@@ -134,6 +140,23 @@ impl Kernel {
         check_length("out", out.len(), (starts.len() - 1) * layer.hidden_size(), "sequences times hidden size")?;
         encoder::layer_cls(*self, layer, hidden, starts, out, scratch);
         Ok(())
+    }
+
+    /// Attention of one sequence alone, as [`Kernel::encoder_layer`] has it within: in int8 if the layer's weights are, else in f32.
+    ///
+    /// `qkv` is `[tokens, padded_outputs(3 H)]`, queries then keys then values; `out` is `[tokens, H]`. For measuring and for
+    /// looking into a layer; there is no need to call it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Shape`] if `qkv` is not whole rows, or `out` has another number of them.
+    pub fn attention(
+        &self,
+        layer: &EncoderLayer<'_>,
+        qkv: &[f32],
+        out: &mut [f32],
+        scratch: &mut Scratch,
+    ) -> Result<(), Error> {
+        encoder::attention(*self, layer, qkv, out, scratch)
     }
 
     /// The embeddings of tokens: `out[i] = norm(word[ids[i]] + type[types[i]] + position[positions[i]])`, `[tokens, H]`.

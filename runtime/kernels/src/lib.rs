@@ -9,6 +9,7 @@
 //! | `avx2` | 16-bit `vpmaddwd` (`vpmaddubsw` saturates) | AVX2 + FMA |
 //! | `avx-vnni` | `vpdpbusd`, 256 bits | AVX2 + FMA |
 //! | `avx512-vnni` | `vpdpbusd`, 512 bits | AVX-512 |
+//! | `amx` | `tdpbusd` in linear layers, `vpdpbusd` in attention | AVX-512 |
 //! | `neon` | `smull`, `smlal`, `sadalp` | NEON |
 //! | `neon-dotprod` | `sdot` | NEON |
 //! | `neon-i8mm` | `smmla` | NEON |

@@ -5,7 +5,6 @@ use std::arch::asm;
 
 use super::neon::Neon;
 use crate::gemm_i8::{Activations, Int8Tile};
-use crate::simd::Simd;
 
 /// Proof that the CPU has NEON with the dot product extension.
 #[derive(Debug, Clone, Copy)]

@@ -1,10 +1,6 @@
-use std::slice;
-
 use super::*;
-use crate::gemm_i8::{Activations, Int8Tile};
 use crate::ops::Ops;
-use crate::scalar::{self, Scalar};
-use crate::simd::LANES;
+use crate::scalar;
 
 #[test]
 fn every_kernel_of_this_cpu_passes_the_check() {
@@ -14,60 +10,9 @@ fn every_kernel_of_this_cpu_passes_the_check() {
     }
 }
 
-/// What a kernel built on `vpmaddubsw` does: unsigned activations, and sums of two products saturated to 16 bits.
-#[derive(Clone, Copy)]
-struct Saturating;
-
-impl Int8Tile for Saturating {
-    type Simd = Scalar;
-
-    const ROWS: usize = 1;
-    const PANELS: usize = 1;
-    const READS: Activations = Activations::Unsigned;
-
-    fn simd(self) -> Scalar {
-        Scalar
-    }
-
-    unsafe fn tile<const R: usize, const P: usize>(
-        self,
-        a: *const u8,
-        a_stride: usize,
-        w: *const i8,
-        _w_stride: usize,
-        groups: usize,
-        out: *mut i32,
-        out_stride: usize,
-        _prefetch: *const i8,
-    ) {
-        for r in 0..R {
-            // SAFETY: the tile's contract.
-            let (a, w, out) = unsafe {
-                (
-                    slice::from_raw_parts(a.add(r * a_stride), 4 * groups),
-                    slice::from_raw_parts(w, 64 * groups),
-                    slice::from_raw_parts_mut(out.add(r * out_stride), LANES),
-                )
-            };
-            for (n, out) in out.iter_mut().enumerate() {
-                *out = 0;
-                for k in (0..4 * groups).step_by(2) {
-                    let product = |k: usize| i32::from(a[k]) * i32::from(w[(k / 4 * 16 + n) * 4 + k % 4]);
-                    *out += (product(k) + product(k + 1)).clamp(i32::from(i16::MIN), i32::from(i16::MAX));
-                }
-            }
-        }
-    }
-}
-
-crate::ops::ops!(
-    /// A wrong kernel.
-    SATURATING, name: "saturating", isa: "none", supported: || true, token: Saturating, make: Saturating
-);
-
 #[test]
 fn a_kernel_that_saturates_fails_the_check() {
-    let error = check(Kernel::of_test(&SATURATING)).unwrap_err();
+    let error = check(Kernel::of_test(&saturating::OPS)).unwrap_err();
     assert!(error.contains("int8"), "{error}");
 }
 

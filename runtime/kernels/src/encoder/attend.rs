@@ -2,13 +2,15 @@
 
 use std::ops::Range;
 
+use super::check_rows;
 use super::linear::Rows;
 use crate::attention::{Attention, Buffers};
 use crate::attention_i8::{BuffersI8, MAX_TOKENS};
+use crate::error::{Error, check_length};
 use crate::kernel::Kernel;
 use crate::layer::EncoderLayer;
-use crate::linear::Linear;
-use crate::scratch::Arena;
+use crate::linear::{Linear, padded_outputs};
+use crate::scratch::{Arena, Scratch};
 
 /// Whether attention of a sequence of so many tokens runs on int8: in int8 layers, but for sequences whose sums would not fit.
 fn int8_attention(layer: &EncoderLayer<'_>, tokens: usize) -> bool {
@@ -43,6 +45,28 @@ impl<'a> AttentionBuffers<'a> {
         let int8 = BuffersI8::take(arena, tokens, head, kernel.ops().activation_bytes);
         Self { int8, float: arena.floats(float) }
     }
+}
+
+/// See [`Kernel::attention`].
+pub(crate) fn attention(
+    kernel: Kernel,
+    layer: &EncoderLayer<'_>,
+    qkv: &[f32],
+    out: &mut [f32],
+    scratch: &mut Scratch,
+) -> Result<(), Error> {
+    let (hidden, stride) = (layer.hidden_size(), padded_outputs(3 * layer.hidden_size()));
+    let tokens = check_rows(qkv.len(), stride)?;
+    check_length("out", out.len(), tokens * hidden, "rows times hidden size")?;
+    if tokens == 0 {
+        return Ok(());
+    }
+    let (mut arena, _) = scratch.arena(|_| AttentionBuffers::size(kernel, layer, tokens));
+    let mut buffers = AttentionBuffers::take(&mut arena, kernel, layer, tokens);
+    let query = Rows { values: qkv, stride, rows: tokens };
+    // SAFETY: `out` has a row for each token, and is ours alone.
+    unsafe { attend(kernel, layer, query, qkv, 0..layer.heads, out.as_mut_ptr(), &mut buffers) };
+    Ok(())
 }
 
 /// Attention of one sequence for the heads of `range`: one row of H for each query.

@@ -17,7 +17,7 @@ impl Avx512 {
     /// # Safety
     /// The CPU has AVX-512 F, BW, DQ, VL and VNNI, AVX2 and FMA.
     #[inline(always)]
-    unsafe fn new() -> Self {
+    pub(super) unsafe fn new() -> Self {
         Self(())
     }
 }
@@ -233,7 +233,7 @@ impl Int8Tile for Avx512 {
     }
 }
 
-fn supported() -> bool {
+pub(super) fn supported() -> bool {
     is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
