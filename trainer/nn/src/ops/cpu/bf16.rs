@@ -166,7 +166,7 @@ mod x86 {
             // SAFETY: the mask has as many lanes as `values` has elements.
             let values = unsafe { _mm512_maskz_loadu_ps(mask, values.as_ptr()) };
             // SAFETY: both are 16 elements of 16 bits.
-            let rounded: __m256i = unsafe { std::mem::transmute(_mm512_cvtneps_pbh(values)) };
+            let rounded = unsafe { std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values)) };
             _mm512_cvtepu16_epi32(rounded)
         };
         for (pair, line) in lines.iter_mut().enumerate() {
@@ -226,6 +226,14 @@ mod x86 {
         }
     }
 
+    /// 16 pairs as what the product takes.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn pairs_of(lanes: __m512i) -> __m512bh {
+        // SAFETY: both are 512 bits without a rule for them.
+        unsafe { std::mem::transmute::<__m512i, __m512bh>(lanes) }
+    }
+
     /// Up to 8 rows by up to 48 columns of a product.
     struct Tile<'a> {
         /// A panel of 16 rows, of which those from `half` on are used.
@@ -248,27 +256,24 @@ mod x86 {
             let (left, right) = (self.left.as_ptr(), self.right.as_ptr());
             for pair in 0..pairs {
                 let mut columns = [_mm512_setzero_si512(); PANELS];
-                for p in 0..PANELS {
+                for (p, columns) in columns.iter_mut().enumerate() {
                     // SAFETY: within `right`, whose length was checked above; lines are aligned.
-                    columns[p] = unsafe { _mm512_load_si512(right.add(p * pairs + pair).cast()) };
+                    *columns = unsafe { _mm512_load_si512(right.add(p * pairs + pair).cast()) };
                 }
-                for r in 0..TILE_ROWS {
+                for (r, sums) in sums.iter_mut().enumerate() {
                     // SAFETY: `pair` is below the number of lines, and half + r below 16.
                     let row = unsafe { *left.add(pair).cast::<u32>().add(self.half + r) };
-                    let row = _mm512_set1_epi32(row as i32);
-                    for p in 0..PANELS {
-                        // SAFETY: all are 512 bits.
-                        sums[r][p] = unsafe {
-                            _mm512_dpbf16_ps(sums[r][p], std::mem::transmute(row), std::mem::transmute(columns[p]))
-                        };
+                    let row = pairs_of(_mm512_set1_epi32(row as i32));
+                    for (sum, columns) in sums.iter_mut().zip(columns) {
+                        *sum = _mm512_dpbf16_ps(*sum, row, pairs_of(columns));
                     }
                 }
             }
-            for r in 0..self.rows.min(TILE_ROWS) {
-                for p in 0..PANELS {
+            for (r, sums) in sums.iter().enumerate().take(self.rows) {
+                for (p, &sum) in sums.iter().enumerate() {
                     let count = (self.columns - p * PANEL).min(PANEL);
                     let (mask, out) = (lanes(count), &mut dst[r * self.stride + p * PANEL..][..count]);
-                    let mut sum = sums[r][p];
+                    let mut sum = sum;
                     // SAFETY: the mask has as many lanes as `out` has elements.
                     unsafe {
                         if self.accumulate {
