@@ -11,21 +11,14 @@ struct Aligned<T: ?Sized> {
     bytes: T,
 }
 
-#[cfg(not(feature = "small"))]
-static BUNDLE: &Aligned<[u8]> = &Aligned { bytes: *include_bytes!("../attar-base.attar") };
-#[cfg(feature = "small")]
-static BUNDLE: &Aligned<[u8]> = &Aligned { bytes: *include_bytes!("../attar-small.attar") };
+static BASE: &Aligned<[u8]> = &Aligned { bytes: *include_bytes!("../attar-base.attar") };
 
 /// The name of the default bundle, as `attar info` shows it.
-#[cfg(not(feature = "small"))]
 pub const DEFAULT_NAME: &str = "attar-base";
-/// The name of the default bundle, as `attar info` shows it.
-#[cfg(feature = "small")]
-pub const DEFAULT_NAME: &str = "attar-small";
 
-/// The default bundle: `attar-base`, int8, 6 layers of 384; with the feature `small`, `attar-small`, 3 layers of 384. Both have the
-/// heads `nli`, `rte` and `relevance`, and their model cards stand beside them. Aligned to 64 bytes.
-pub static DEFAULT: &[u8] = &BUNDLE.bytes;
+/// The default bundle: int8, 6 layers of 384, heads `nli`, `rte` and `relevance`; its model card stands beside it
+/// as `attar-base.md`. Aligned to 64 bytes.
+pub static DEFAULT: &[u8] = &BASE.bytes;
 
 #[cfg(test)]
 mod tests {

@@ -35,7 +35,13 @@ fn the_resolved_file_reads_back() {
 #[test]
 fn the_example_files_are_valid() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
-    for name in ["train-teacher.toml", "train-base.toml", "train-small.toml", "train-tiny.toml"] {
+    for name in [
+        "train-base.toml",
+        "train-base-relevance.toml",
+        "train-teacher.toml",
+        "train-distilled.toml",
+        "train-tiny.toml",
+    ] {
         RunConfig::read(&folder.join(name)).unwrap();
     }
 }
