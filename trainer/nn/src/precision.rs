@@ -12,11 +12,11 @@ pub enum Precision {
     #[default]
     F32,
     /// Operands of matrix products in bfloat16 (mixed precision, Micikevicius et al. 2018; bfloat16 has f32's range, so that
-    /// no loss scaling is needed). On a CPU the linears' products alone, twice as fast as f32 where it has AVX512-BF16 and
+    /// no loss scaling is needed). On a CPU the linears' products alone, faster than f32 where it has AVX512-BF16 and
     /// slower elsewhere; on a GPU also attention's, and activations between operators are bfloat16.
     Bf16,
     /// Operands of linears in int8, with a scale an output channel and a scale a row, as an int8 bundle has them, through the
-    /// runtime's kernels. Without gradients, and on the CPU: for a teacher's answers, about four times as fast as f32 where
+    /// runtime's kernels. Without gradients, and on the CPU: for a teacher's answers, the fastest where
     /// the CPU has VNNI. (Not [`crate::Student::simulate_int8`], which trains for int8 and computes in f32.)
     Int8,
 }

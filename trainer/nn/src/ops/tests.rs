@@ -54,6 +54,21 @@ fn run(operator: Operator<'_>, inputs: &[Tensor], weights: &Tensor) -> (Tensor, 
     (result.detach(), gradients.collect())
 }
 
+/// A layer's parameters out of operands 1 to 16, as weight and bias in pairs.
+fn layer_tensors(t: &[Tensor]) -> LayerTensors {
+    let pair = |i: usize| (t[i].clone(), t[i + 1].clone());
+    LayerTensors {
+        query: pair(1),
+        key: pair(3),
+        value: pair(5),
+        attention_output: pair(7),
+        up: pair(9),
+        down: pair(11),
+        attention_norm: pair(13),
+        output_norm: pair(15),
+    }
+}
+
 fn check(name: &str, inputs: &[Tensor], weights: &Tensor, fast: Operator<'_>, composite: Operator<'_>) {
     let (y, g) = run(fast, inputs, weights);
     let (expected, expected_g) = run(composite, inputs, weights);
@@ -328,19 +343,6 @@ fn the_fused_encoder_layer_matches_its_parts() {
         operands.push(normal(&[hidden], 30 + i, 1.0));
     }
     operands.push(normal(&[5, 3], 40, 1.0));
-    let tensors = |t: &[Tensor]| {
-        let pair = |i: usize| (t[i].clone(), t[i + 1].clone());
-        LayerTensors {
-            query: pair(1),
-            key: pair(3),
-            value: pair(5),
-            attention_output: pair(7),
-            up: pair(9),
-            down: pair(11),
-            attention_norm: pair(13),
-            output_norm: pair(15),
-        }
-    };
     let live: Vec<f32> = lengths.iter().flat_map(|&n| (0..6).map(move |i| f32::from(u8::from(i < n)))).collect();
     let live = Tensor::from_vec(live, (3, 6, 1), &Device::Cpu).unwrap();
     for (first_only, dropout) in [(false, None), (false, Some(DROPOUT)), (true, None), (true, Some(DROPOUT))] {
@@ -368,15 +370,15 @@ fn the_fused_encoder_layer_matches_its_parts() {
                 &format!("encoder layer, first_only {first_only}, biased {biased}, {dropout:?}"),
                 &operands,
                 &weights,
-                &|t| Ok(encoder_layer(&t[0], &tensors(t), bias(t)?.as_ref(), &spec, false)?.0),
-                &|t| Ok(layer::composed(&t[0], &tensors(t), bias(t)?.as_ref(), &spec, false)?.0),
+                &|t| Ok(encoder_layer(&t[0], &layer_tensors(t), bias(t)?.as_ref(), &spec, false)?.0),
+                &|t| Ok(layer::composed(&t[0], &layer_tensors(t), bias(t)?.as_ref(), &spec, false)?.0),
             );
         }
         // Rounded inputs: a step function, of which finite differences say nothing; the composite is the definition.
         let spec = LayerSpec { round_activations: true, ..spec };
         let name = format!("encoder layer, rounded, first_only {first_only}, {dropout:?}");
-        let fast = |t: &[Tensor]| Ok(encoder_layer(&t[0], &tensors(t), None, &spec, false)?.0);
-        let composite = |t: &[Tensor]| Ok(layer::composed(&t[0], &tensors(t), None, &spec, false)?.0);
+        let fast = |t: &[Tensor]| Ok(encoder_layer(&t[0], &layer_tensors(t), None, &spec, false)?.0);
+        let composite = |t: &[Tensor]| Ok(layer::composed(&t[0], &layer_tensors(t), None, &spec, false)?.0);
         let (y, g) = run(&fast, &operands, &weights);
         let (expected, expected_g) = run(&composite, &operands, &weights);
         assert_close(&format!("{name}: result"), &y, &expected, TOLERANCE);
@@ -417,19 +419,6 @@ fn products_of_rounded_operands_equal_their_composite() {
     let operands: Vec<Tensor> = std::iter::once(normal(&[3, 6, hidden], 1, 1.0))
         .chain(shapes.iter().enumerate().map(|(i, shape)| normal(shape, 20 + i as u64, 0.2)))
         .collect();
-    let tensors = |t: &[Tensor]| {
-        let pair = |i: usize| (t[i].clone(), t[i + 1].clone());
-        LayerTensors {
-            query: pair(1),
-            key: pair(3),
-            value: pair(5),
-            attention_output: pair(7),
-            up: pair(9),
-            down: pair(11),
-            attention_norm: pair(13),
-            output_norm: pair(15),
-        }
-    };
     for first_only in [false, true] {
         let spec = |precision| LayerSpec {
             attention: AttentionSpec { heads: 3, lengths: lengths.clone(), dropout: None },
@@ -450,8 +439,8 @@ fn products_of_rounded_operands_equal_their_composite() {
             .unwrap();
 
         let bf16 = spec(Precision::Bf16);
-        let fast = |t: &[Tensor]| Ok(encoder_layer(&t[0], &tensors(t), None, &bf16, false)?.0);
-        let composite = |t: &[Tensor]| Ok(layer::composed(&t[0], &tensors(t), None, &bf16, false)?.0);
+        let fast = |t: &[Tensor]| Ok(encoder_layer(&t[0], &layer_tensors(t), None, &bf16, false)?.0);
+        let composite = |t: &[Tensor]| Ok(layer::composed(&t[0], &layer_tensors(t), None, &bf16, false)?.0);
         let ((y, g), (expected, expected_g)) = (run(&fast, &operands, &weights), run(&composite, &operands, &weights));
         // An intermediate result that lies between two bfloat16 may go either way.
         assert_close("bf16: result", &y, &expected, 2e-2);
@@ -461,11 +450,12 @@ fn products_of_rounded_operands_equal_their_composite() {
         }
 
         let int8 = spec(Precision::Int8);
-        let fast = encoder_layer(&operands[0], &tensors(&operands), None, &int8, false).unwrap().0;
-        let composite = layer::composed(&operands[0], &tensors(&operands), None, &int8, false).unwrap().0;
+        let fast = encoder_layer(&operands[0], &layer_tensors(&operands), None, &int8, false).unwrap().0;
+        let composite = layer::composed(&operands[0], &layer_tensors(&operands), None, &int8, false).unwrap().0;
         assert_close("int8: result", &(fast * &weights).unwrap(), &(composite * &weights).unwrap(), 2e-2);
-        let plain = encoder_layer(&operands[0], &tensors(&operands), None, &spec(Precision::F32), false).unwrap().0;
-        let rounded = encoder_layer(&operands[0], &tensors(&operands), None, &int8, false).unwrap().0;
+        let plain =
+            encoder_layer(&operands[0], &layer_tensors(&operands), None, &spec(Precision::F32), false).unwrap().0;
+        let rounded = encoder_layer(&operands[0], &layer_tensors(&operands), None, &int8, false).unwrap().0;
         let difference = flat(&(plain - rounded).unwrap()).iter().fold(0f64, |m, x| m.max(x.abs()));
         assert!(difference > 1e-4, "int8 rounds: {difference}");
     }
@@ -479,6 +469,6 @@ fn products_of_rounded_operands_equal_their_composite() {
         round_activations: false,
         precision: Precision::Int8,
     };
-    let error = encoder_layer(&tracked[0], &tensors(&tracked), None, &spec, false).unwrap_err();
+    let error = encoder_layer(&tracked[0], &layer_tensors(&tracked), None, &spec, false).unwrap_err();
     assert!(error.to_string().contains("int8 products have no gradients"), "{error}");
 }
