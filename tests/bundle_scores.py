@@ -69,19 +69,23 @@ class Attar:
         self.command = [arguments.attar, "score", "--json", "--threads", str(arguments.threads)]
         if arguments.model:
             self.command += ["--model", arguments.model]
+        # A wrong --attar or --model is told before any set is read.
+        self.score("nli", [("premise", "hypothesis")])
 
     def score(self, head, pairs):
         """Scores (text_a, text_b) pairs; returns one object a pair, and the seconds it took."""
-        with tempfile.NamedTemporaryFile("w", suffix=".tsv", encoding="utf-8", delete=False) as f:
+        with tempfile.NamedTemporaryFile("w", suffix=".tsv", encoding="utf-8") as f:
             f.write("id\ttext_a\ttext_b\n")
-            for i, (a, b) in enumerate(pairs):
-                f.write(f"{i}\t{a}\t{b}\n")
-        try:
+            f.writelines(f"{i}\t{a}\t{b}\n" for i, (a, b) in enumerate(pairs))
+            f.flush()
             began = time.monotonic()
-            out = subprocess.run(self.command + ["--head", head, "--pairs", f.name], check=True, stdout=subprocess.PIPE)
+            try:
+                out = subprocess.run(self.command + ["--head", head, "--pairs", f.name], stdout=subprocess.PIPE)
+            except OSError as error:
+                sys.exit(f"{self.command[0]}: {error.strerror}; expected the program attar (--attar; cargo build --release -p attar-cli)")
             seconds = time.monotonic() - began
-        finally:
-            os.unlink(f.name)
+        if out.returncode != 0:
+            sys.exit(f"{' '.join(self.command)} --head {head}: exit code {out.returncode}, its message is above")
         objects = [json.loads(line) for line in out.stdout.decode("utf-8").splitlines()]
         if len(objects) != len(pairs):
             sys.exit(f"attar score gave {len(objects)} objects for {len(pairs)} pairs")

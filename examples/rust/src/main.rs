@@ -9,7 +9,8 @@ fn main() -> anyhow::Result<()> {
     let folder = std::env::args().nth(1).unwrap_or_else(|| "examples/docs".to_owned());
 
     // Or `Model::open("student.attar")` for a bundle of your own.
-    let model = attar::Model::from_static(attar_models::DEFAULT).context("the default bundle")?;
+    let bundle = attar_models::default().context("no bundle in this build")?;
+    let model = attar::Model::from_static(bundle.bytes).context(bundle.name)?;
     let mut session = model.session().threads(2);
 
     let passages = [

@@ -106,8 +106,8 @@ pub(crate) enum Command {
 /// Which model computes, and how.
 #[derive(Debug, Args)]
 pub(crate) struct StudentArgs {
-    /// Bundle to use; its checksums are verified first [default: the one in this program]
-    #[arg(long, value_name = "FILE", env = "ATTAR_MODEL", hide_env_values = true)]
+    /// Bundle to use, its checksums verified first, or the name of one in this program [default: the first of these]
+    #[arg(long, value_name = "FILE|NAME", env = "ATTAR_MODEL", hide_env_values = true)]
     pub model: Option<PathBuf>,
     /// Kernel to compute with; `attar info` lists them [default: the fastest]
     #[arg(long, value_name = "NAME")]
@@ -182,7 +182,7 @@ pub(crate) struct ScoreArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct InfoArgs {
-    /// A bundle or a library [default: ATTAR_MODEL, or the bundle in this program]
+    /// A bundle, its name in this program, or a library [default: ATTAR_MODEL, or the first bundle in this program]
     pub file: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]

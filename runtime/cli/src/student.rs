@@ -1,8 +1,8 @@
-//! Which model computes: `--model`, `ATTAR_MODEL`, or the bundle in the program.
+//! Which model computes: `--model`, `ATTAR_MODEL`, or the default bundle in the program.
 
 use std::path::Path;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use attar::Model;
 
 use crate::args::StudentArgs;
@@ -24,23 +24,26 @@ impl Student {
         Ok(student)
     }
 
-    /// Opens a bundle file, or the bundle in this program.
+    /// Opens a bundle file, or a bundle in this program by its name, or the default one.
     pub fn open_path(path: Option<&Path>) -> Result<Self> {
         // An empty ATTAR_MODEL is one that isn't set.
         let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else {
-            return Self::built_in();
+            let bundle = attar_models::default().ok_or_else(|| {
+                anyhow!("this program was built without a bundle; name one with --model FILE or ATTAR_MODEL")
+            })?;
+            return Self::built_in(bundle);
         };
+        if let Some(bundle) = path.to_str().and_then(attar_models::named).filter(|_| !path.exists()) {
+            return Self::built_in(bundle);
+        }
         let model = Model::open(path)?;
         model.verify().map_err(|error| anyhow!("{}: {error}", path.display()))?;
         Ok(Self { model, name: path.display().to_string() })
     }
 
-    fn built_in() -> Result<Self> {
-        if attar_models::DEFAULT.is_empty() {
-            bail!("this program was built without a bundle; name one with --model FILE or ATTAR_MODEL");
-        }
-        let model = Model::from_static(attar_models::DEFAULT)
-            .map_err(|error| anyhow!("the bundle in this program: {error}"))?;
-        Ok(Self { model, name: attar_models::DEFAULT_NAME.to_owned() })
+    fn built_in(bundle: attar_models::Bundle) -> Result<Self> {
+        let model =
+            Model::from_static(bundle.bytes).map_err(|error| anyhow!("{} in this program: {error}", bundle.name))?;
+        Ok(Self { model, name: bundle.name.to_owned() })
     }
 }

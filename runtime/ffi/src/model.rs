@@ -56,15 +56,15 @@ impl Model {
 
     /// The model that is compiled in.
     pub(crate) fn compiled_in(verify: bool) -> Result<Self> {
-        #[cfg(feature = "default-bundle")]
-        {
-            Self::new(attar::Model::from_static(attar_models::DEFAULT)?, verify)
+        #[cfg(any(feature = "default-bundle", feature = "small-bundle"))]
+        if let Some(bundle) = attar_models::default() {
+            return Self::new(attar::Model::from_static(bundle.bytes)?, verify);
         }
-        #[cfg(not(feature = "default-bundle"))]
-        {
-            let _ = verify;
-            Err(Failure::new(Status::Unavailable, "this build has no default bundle (feature \"default-bundle\")"))
-        }
+        let _ = verify;
+        Err(Failure::new(
+            Status::Unavailable,
+            "this build has no bundle in it (features \"default-bundle\" and \"small-bundle\")",
+        ))
     }
 
     fn head(&self, head: usize) -> Result<&Head> {

@@ -27,7 +27,11 @@ pub enum Layers {
 }
 
 impl Layers {
-    fn resolve(&self, available: usize) -> Result<Vec<usize>> {
+    /// The kept layers of an encoder that has `available`, in order.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Argument`] for none, or one that the encoder does not have.
+    pub fn resolve(&self, available: usize) -> Result<Vec<usize>> {
         let chosen: Vec<usize> = match self {
             Self::All => (0..available).collect(),
             Self::First(k) => (0..*k).collect(),

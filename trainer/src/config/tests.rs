@@ -39,7 +39,8 @@ fn the_example_files_are_valid() {
         "train-base.toml",
         "train-base-relevance.toml",
         "train-teacher.toml",
-        "train-distilled.toml",
+        "train-base-distilled.toml",
+        "train-small.toml",
         "train-tiny.toml",
     ] {
         RunConfig::read(&folder.join(name)).unwrap();

@@ -1,7 +1,7 @@
 //! All data files are read once before anything is trained, and encoder folders looked into: what is wrong costs seconds
 //! then, and hours later.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use attar_nn::EncoderConfig;
 
@@ -49,56 +49,67 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Checks that the folders of the student's encoder and of all teachers are there, whole, and long enough for their pairs.
+    /// Checks that the folders of the student's encoder and of all teachers are there, whole, long enough for their pairs, and have
+    /// the layers that the run keeps or freezes.
     ///
     /// # Errors
-    /// The first file that is missing, or a `max_len` beyond an encoder's positions.
+    /// The first file that is missing, or a `max_len`, `layers` or `frozen_layers` beyond what an encoder has.
     pub(super) fn check_encoders(&self) -> Result<()> {
         let (student, teachers) = (&self.config.student, &self.config.teachers);
-        let fresh = student.fresh.is_some();
-        self.check_encoder("student.encoder", &student.encoder, (!fresh).then_some(student.max_len))?;
+        let layers = match &student.fresh {
+            Some(fresh) => {
+                self.encoder_folder("student.encoder", &student.encoder, &["tokenizer.json"])?;
+                fresh.layers
+            }
+            None => {
+                let available = self.check_encoder("student.encoder", &student.encoder, student.max_len)?.layers;
+                let chosen = student.layers().resolve(available);
+                chosen.map_err(|e| Error::config(format!("student.layers: {e}")))?.len()
+            }
+        };
+        let stages = [("stage1", self.config.stage1.as_ref()), ("stage2", Some(&self.config.stage2))];
+        for (name, stage) in stages {
+            let Some(stage) = stage else { continue };
+            check_frozen(name, stage.training.frozen_layers, layers)?;
+        }
         for teacher in teachers.iter().filter(|t| self.config.teaches(t)) {
-            self.check_encoder(
-                &format!("encoder of teacher {:?}", teacher.name),
-                &teacher.encoder,
-                Some(teacher.max_len),
-            )?;
+            let name = format!("teacher {:?}", teacher.name);
+            let encoder = self.check_encoder(&format!("encoder of {name}"), &teacher.encoder, teacher.max_len)?;
+            if !teacher.sets.is_empty() {
+                check_frozen(&name, teacher.training.frozen_layers, encoder.layers)?;
+            }
         }
         Ok(())
     }
 
-    /// Without `max_len`, of a folder that gives its tokenizer only.
-    fn check_encoder(&self, what: &str, path: &Path, max_len: Option<usize>) -> Result<()> {
-        let folder = self.encoder(path);
-        let needed = if max_len.is_some() {
-            &["config.json", "model.safetensors", "tokenizer.json"][..]
-        } else {
-            &["tokenizer.json"]
-        };
-        if let Some(missing) = needed.iter().find(|name| !folder.join(name).is_file()) {
-            let root = if path.is_absolute() || self.config.encoders.as_os_str().is_empty() {
-                String::new()
-            } else {
-                format!(
-                    "; relative folders are below `encoders` (--encoders), which is {}",
-                    self.config.encoders.display()
-                )
-            };
-            return Err(Error::new(
-                ErrorKind::Io,
-                format!(
-                    "{what}: no file {}, expected a Hugging Face encoder or student folder{root}",
-                    folder.join(missing).display()
-                ),
-            ));
-        }
-        let Some(max_len) = max_len else { return Ok(()) };
-        let positions = EncoderConfig::load(&folder.join("config.json"))?.max_tokens();
+    fn check_encoder(&self, what: &str, path: &Path, max_len: usize) -> Result<EncoderConfig> {
+        let folder = self.encoder_folder(what, path, &["config.json", "model.safetensors", "tokenizer.json"])?;
+        let config = EncoderConfig::load(&folder.join("config.json"))?;
+        let positions = config.max_tokens();
         if max_len > positions {
             let folder = folder.display();
             return Err(Error::config(format!("{what}: max_len = {max_len}, but {folder} has {positions} positions")));
         }
-        Ok(())
+        Ok(config)
+    }
+
+    /// The folder, in which these files are.
+    fn encoder_folder(&self, what: &str, path: &Path, needed: &[&str]) -> Result<PathBuf> {
+        let folder = self.encoder(path);
+        let Some(missing) = needed.iter().find(|name| !folder.join(name).is_file()) else { return Ok(folder) };
+        let root = if path.is_absolute() || self.config.encoders.as_os_str().is_empty() {
+            String::new()
+        } else {
+            let root = self.config.encoders.display();
+            format!("; relative folders are below `encoders` (--encoders), which is {root}")
+        };
+        Err(Error::new(
+            ErrorKind::Io,
+            format!(
+                "{what}: no file {}, expected a Hugging Face encoder or student folder{root}",
+                folder.join(missing).display()
+            ),
+        ))
     }
 
     fn check_file(&self, head: &str, path: &Path, options: ReadOptions<'_>) -> Result<()> {
@@ -121,4 +132,11 @@ impl Runner<'_> {
         self.options.reporter.say(format!("{head} {}: {} rows{notes}", path.display(), read.rows.len()));
         Ok(())
     }
+}
+
+fn check_frozen(what: &str, frozen: usize, layers: usize) -> Result<()> {
+    if frozen > layers {
+        return Err(Error::config(format!("{what}: frozen_layers = {frozen}, but the encoder has {layers} layers")));
+    }
+    Ok(())
 }

@@ -263,14 +263,7 @@ impl Runner<'_> {
         hash: &str,
     ) -> Result<()> {
         student.set_precision(self.options.precision);
-        let (frozen, layers) = (stage.settings.frozen_layers, student.encoder().config().layers);
-        if frozen > layers {
-            return Err(Error::config(format!(
-                "{}: frozen_layers = {frozen}, but the encoder has {layers} layers",
-                stage.name
-            )));
-        }
-        student.freeze(frozen);
+        student.freeze(stage.settings.frozen_layers);
         if stage.max_len > student.encoder().config().max_tokens() {
             return Err(Error::config(format!(
                 "{}: max_len = {}, but the encoder has {} positions",

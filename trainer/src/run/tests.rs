@@ -6,6 +6,7 @@ use attar_nn::Student;
 
 use super::*;
 use crate::ErrorKind;
+use crate::config::LayerChoice;
 use crate::testing::{RELEVANCE, write_encoder, write_tokenizer};
 
 /// Writes rows of relevance in which colour and question say the label.
@@ -135,12 +136,24 @@ fn a_teacher_answers_in_its_own_precision_and_nothing_trains_in_int8() {
     let error = world.run_with("1-o-1", "\"a\"", false, |_, options| options.precision = Precision::Int8).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("--precision int8 has no gradients"), "{error}");
-    let frozen = |config: &mut RunConfig, _: &mut RunOptions| {
-        config.teachers[0].precision = int8;
-        config.stage2.training.frozen_layers = 2;
-    };
-    let error = world.run_with("1-o-1", "\"a\"", false, frozen).unwrap_err();
-    assert!(error.to_string().contains("frozen_layers = 2, but the encoder has 1 layers"), "{error}");
+}
+
+#[test]
+fn layers_that_are_not_there_are_found_before_anything_is_labelled() {
+    let world = World::new();
+    let error = world
+        .run_with("1-o-1", "\"a\"", false, |config, _| config.stage2.training.frozen_layers = 2)
+        .unwrap_err();
+    assert!(error.to_string().contains("stage2: frozen_layers = 2, but the encoder has 1 layers"), "{error}");
+    let error = world
+        .run_with("1-o-1", "\"a\"", false, |config, _| {
+            config.student.encoder = "teacher1".into();
+            config.student.fresh = None;
+            config.student.layers = Some(LayerChoice::Chosen(vec![7]));
+        })
+        .unwrap_err();
+    assert!(error.to_string().contains("student.layers"), "{error}");
+    assert!(!world.folder.path().join("1-o-1/labels").exists());
 }
 
 #[test]
