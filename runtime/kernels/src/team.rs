@@ -3,8 +3,8 @@
 //! A forward pass is about twenty short phases with a barrier after each, so helpers must be at hand within microseconds
 //! while a pass runs, and cost nothing between passes. The caller works as well and never waits for a task that nobody has
 //! begun: a helper that comes late, or that the system has put aside for another program, finds nothing left to do. The one
-//! thing that can hold the caller up is a helper put aside in the middle of a task; when that happens the team rests for eight
-//! times as long as the caller waited, so that a busy machine costs little more than using one thread.
+//! thing that can hold the caller up is a helper put aside in the middle of a task; when that happens the team rests for a
+//! multiple of the caller's wait ([`rest`]), so that a busy machine costs little more than using one thread.
 
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -15,6 +15,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
+mod rest;
+
+use rest::Rest;
+
 /// Pauses that a helper spins through before it sleeps: 20 to 50 microseconds.
 const SPINS: u32 = 1000;
 /// Pauses that the caller spins through for the last tasks before it lets others run.
@@ -22,8 +26,6 @@ const CALLER_SPINS: u32 = 4000;
 /// A wait longer than this many of the caller's own tasks, and than a tenth of a millisecond, means that a helper was put aside.
 const STALL_TASKS: u32 = 3;
 const STALL: Duration = Duration::from_micros(100);
-/// Rest after a stall, in units of the wait: at most a ninth of the time is lost to waiting.
-const REST: u32 = 8;
 
 type Work<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
@@ -126,15 +128,14 @@ pub(crate) struct Team {
     shared: Option<Arc<Shared>>,
     helpers: Vec<Helper>,
     phase: u32,
-    /// Until when to work alone, after a stall.
-    resting_until: Option<Instant>,
+    rest: Rest,
 }
 
 impl Team {
     /// `threads` in all, the caller included. Threads that the system refuses are done without.
     pub(crate) fn new(threads: usize) -> Self {
         let wanted = threads.saturating_sub(1);
-        let mut team = Self { shared: None, helpers: Vec::new(), phase: 0, resting_until: None };
+        let mut team = Self { shared: None, helpers: Vec::new(), phase: 0, rest: Rest::default() };
         if wanted == 0 {
             return team;
         }
@@ -168,9 +169,8 @@ impl Team {
     /// # Panics
     /// If a call panicked.
     pub(crate) fn run(&mut self, tasks: usize, work: &Work<'_>) {
-        let resting = tasks > 1 && self.resting();
         let shared = match &self.shared {
-            Some(shared) if tasks > 1 && !self.helpers.is_empty() && !resting => shared,
+            Some(shared) if tasks > 1 && !self.helpers.is_empty() && !self.rest.is_on(Instant::now()) => shared,
             _ => return (0..tasks).for_each(|task| work(task, 0)),
         };
         let count = u32::try_from(tasks).expect("tasks are rows or heads of a block, fewer than 2^32");
@@ -195,17 +195,8 @@ impl Team {
         std::mem::forget(phase);
         assert!(!shared.panicked.load(Ordering::Relaxed), "a helping thread panicked");
         if mine > 0 && waited > STALL && waited > STALL_TASKS * ((finished - begun) / mine) {
-            self.resting_until = Some(finished + (REST + 1) * waited);
+            self.rest.begin(finished + waited, waited);
         }
-    }
-
-    /// Whether the team still rests.
-    fn resting(&mut self) -> bool {
-        let resting = self.resting_until.is_some_and(|until| Instant::now() < until);
-        if !resting {
-            self.resting_until = None;
-        }
-        resting
     }
 }
 

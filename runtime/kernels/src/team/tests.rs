@@ -60,7 +60,7 @@ fn a_stalled_helper_makes_the_team_rest() {
     let millisecond = Duration::from_millis(1);
     for _ in 0..50 {
         team.run(8, &|_, worker| thread::sleep(if worker == 0 { millisecond } else { 100 * millisecond }));
-        if team.resting_until.is_some() {
+        if team.rest.is_on(Instant::now()) {
             let helped = AtomicUsize::new(0);
             team.run(8, &|_, worker| {
                 helped.fetch_add(worker, Ordering::SeqCst);
