@@ -141,9 +141,8 @@ fn a_teacher_answers_in_its_own_precision_and_nothing_trains_in_int8() {
 #[test]
 fn layers_that_are_not_there_are_found_before_anything_is_labelled() {
     let world = World::new();
-    let error = world
-        .run_with("1-o-1", "\"a\"", false, |config, _| config.stage2.training.frozen_layers = 2)
-        .unwrap_err();
+    let error =
+        world.run_with("1-o-1", "\"a\"", false, |config, _| config.stage2.training.frozen_layers = 2).unwrap_err();
     assert!(error.to_string().contains("stage2: frozen_layers = 2, but the encoder has 1 layers"), "{error}");
     let error = world
         .run_with("1-o-1", "\"a\"", false, |config, _| {
