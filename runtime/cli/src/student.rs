@@ -36,7 +36,10 @@ impl Student {
         if let Some(bundle) = path.to_str().and_then(attar_models::named).filter(|_| !path.exists()) {
             return Self::built_in(bundle);
         }
-        let model = Model::open(path)?;
+        let model = Model::open(path).map_err(|error| match path.exists() {
+            true => error.into(),
+            false => anyhow!("{error}; bundles in this program: {}", names()),
+        })?;
         model.verify().map_err(|error| anyhow!("{}: {error}", path.display()))?;
         Ok(Self { model, name: path.display().to_string() })
     }
@@ -46,4 +49,10 @@ impl Student {
             Model::from_static(bundle.bytes).map_err(|error| anyhow!("{} in this program: {error}", bundle.name))?;
         Ok(Self { model, name: bundle.name.to_owned() })
     }
+}
+
+/// The names that `--model` takes.
+fn names() -> String {
+    let names: Vec<&str> = attar_models::BUNDLES.iter().map(|bundle| bundle.name).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 /// Gives the bytes beside it the alignment of a cache line.
+#[cfg(any(feature = "base", feature = "small"))]
 #[repr(C, align(64))]
 struct Aligned<T: ?Sized> {
     bytes: T,
