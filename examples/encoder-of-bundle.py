@@ -19,12 +19,19 @@ import sys
 
 def read(path):
     """The header and the data of a safetensors file, which a bundle is."""
-    with open(path, "rb") as file:
-        data = file.read()
-    (length,) = struct.unpack_from("<Q", data)
-    if length > len(data) - 8:
-        sys.exit(f"{path}: not a bundle (its header would be {length} bytes long)")
-    return json.loads(data[8 : 8 + length]), memoryview(data)[8 + length :]
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+        (length,) = struct.unpack_from("<Q", data)
+        header = json.loads(data[8 : 8 + length])
+        end = 8 + length + max(t["data_offsets"][1] for name, t in header.items() if name != "__metadata__")
+    except OSError as error:
+        sys.exit(f"{path}: {error.strerror}")
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        sys.exit(f"{path}: not a bundle ({error}); expected a file that attar-quantize wrote")
+    if len(data) != end:
+        sys.exit(f"{path}: {len(data)} bytes, but its header describes {end}: it is truncated or has more behind it")
+    return header, memoryview(data)[8 + length :]
 
 
 class Bundle:
@@ -39,6 +46,8 @@ class Bundle:
     def values(self, name, code):
         if name not in self.header:
             sys.exit(f"{self.path}: has no tensor {name}; int4 embeddings and f16 layers are not supported")
+        if (name.endswith(".weight") or name == "embeddings.word") and code == "b" and self.header[name]["dtype"] != "I8":
+            sys.exit(f"{self.path}: {name} is {self.header[name]['dtype']}, expected I8: int4 embeddings and f16 layers are not supported")
         begin, end = self.header[name]["data_offsets"]
         values = array.array(code)
         values.frombytes(self.data[begin:end])
@@ -108,6 +117,8 @@ def main():
     parser.add_argument("-o", "--output", required=True, help="folder to write")
     arguments = parser.parse_args()
 
+    if not os.path.isfile(arguments.tokenizer):
+        sys.exit(f"{arguments.tokenizer}: no such file; expected the tokenizer.json of the pretrained encoder")
     bundle = Bundle(arguments.bundle)
     shape = bundle.shape
     header, parts, at = {}, [], 0

@@ -70,7 +70,18 @@ class Attar:
         if arguments.model:
             self.command += ["--model", arguments.model]
         # A wrong --attar or --model is told before any set is read.
-        self.score("nli", [("premise", "hypothesis")])
+        self.output([arguments.attar, "info"] + ([arguments.model] if arguments.model else []))
+
+    @staticmethod
+    def output(command):
+        """What the command prints; ends the program where it fails."""
+        try:
+            out = subprocess.run(command, stdout=subprocess.PIPE)
+        except OSError as error:
+            sys.exit(f"{command[0]}: {error.strerror}; expected the program attar (--attar; cargo build --release -p attar-cli)")
+        if out.returncode != 0:
+            sys.exit(f"{' '.join(command)}: exit code {out.returncode}, its message is above")
+        return out.stdout.decode("utf-8")
 
     def score(self, head, pairs):
         """Scores (text_a, text_b) pairs; returns one object a pair, and the seconds it took."""
@@ -79,14 +90,9 @@ class Attar:
             f.writelines(f"{i}\t{a}\t{b}\n" for i, (a, b) in enumerate(pairs))
             f.flush()
             began = time.monotonic()
-            try:
-                out = subprocess.run(self.command + ["--head", head, "--pairs", f.name], stdout=subprocess.PIPE)
-            except OSError as error:
-                sys.exit(f"{self.command[0]}: {error.strerror}; expected the program attar (--attar; cargo build --release -p attar-cli)")
+            out = self.output(self.command + ["--head", head, "--pairs", f.name])
             seconds = time.monotonic() - began
-        if out.returncode != 0:
-            sys.exit(f"{' '.join(self.command)} --head {head}: exit code {out.returncode}, its message is above")
-        objects = [json.loads(line) for line in out.stdout.decode("utf-8").splitlines()]
+        objects = [json.loads(line) for line in out.splitlines()]
         if len(objects) != len(pairs):
             sys.exit(f"attar score gave {len(objects)} objects for {len(pairs)} pairs")
         return objects, seconds

@@ -9,7 +9,7 @@ const LONGEST: u32 = 64;
 
 /// The rests of a team. Each is eight times as long as the wait that caused it. One that the next stall follows sooner than it
 /// lasted has been too short, and the next is twice as long, up to 64 times its wait: a second core that stays busy costs a
-/// hundredth of the time then, and one that becomes free is used within a fraction of a second.
+/// sixty-fifth of the time then, and one that becomes free is used within a fraction of a second.
 #[derive(Debug, Default)]
 pub(super) struct Rest {
     /// The last rest's end and length.
