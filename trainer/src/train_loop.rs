@@ -110,19 +110,15 @@ pub fn train(
         let set = &sets[batch.set];
         let rate = schedule.rate(at.step as u64);
 
-        if !around.device.is_cpu() {
-            // A GPU makes its dropout masks with its own generator.
-            around.device.set_seed(mask_seed(seed, at.step, 0))?;
-        }
         let rounded = (at.step >= rounded_from).then(|| student.simulate_int8()).transpose()?;
         let mut sum: Option<Gradients> = None;
-        let mut loss = 0.0;
+        let mut costs = Vec::with_capacity(settings.micro_batches);
         let part = batch.rows.len().div_ceil(settings.micro_batches);
         for (micro, rows) in batch.rows.chunks(part).enumerate() {
             let mode = Mode::Train { seed: mask_seed(seed, at.step, micro) };
             let cost = batch_loss(student, set, rows, batch.rows.len(), objective, mode, around.device)?;
-            loss += f64::from(cost.to_scalar::<f32>()?);
             let gradients = backward(&cost, parameters)?;
+            costs.push(cost.detach());
             match &mut sum {
                 Some(sum) => sum.accumulate(&gradients)?,
                 None => sum = Some(gradients),
@@ -133,6 +129,11 @@ pub fn train(
         let mut gradients = sum.expect("a planned batch has at least one row");
         let limit = if settings.clip > 0.0 { settings.clip } else { f64::INFINITY };
         let norm = gradients.clip(limit)?;
+        // Read only now: on a GPU each reading waits for all that was asked for before.
+        let mut loss = 0.0;
+        for cost in costs {
+            loss += f64::from(cost.to_scalar::<f32>()?);
+        }
         if !(loss.is_finite() && norm.is_finite()) {
             return Err(diverged(around.name, at.step, loss, norm));
         }

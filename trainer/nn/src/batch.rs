@@ -7,16 +7,17 @@ use crate::{Error, Result};
 /// Token sequences of one batch, padded on the right to the longest.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// Token ids, u32 `[batch, seq]`.
+    /// Token ids, u32 `[batch, seq]`, on the CPU: the tables' rows are chosen from there.
     pub ids: Tensor,
-    /// Token types (0 for the first segment, 1 for the second), u32 `[batch, seq]`.
+    /// Token types (0 for the first segment, 1 for the second), u32 `[batch, seq]`, on the CPU.
     pub types: Tensor,
     /// The number of tokens of each sequence, without padding; each is at least 1.
     pub lengths: Vec<usize>,
 }
 
 impl Batch {
-    /// Pads `(ids, types)` pairs to the longest with `pad_id` and type 0.
+    /// Pads `(ids, types)` pairs to the longest with `pad_id` and type 0; for a GPU further, to a multiple of 8 tokens, which its
+    /// matrix units are fastest with.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Argument`] for no sequences, an empty sequence, or ids and types of different lengths.
@@ -25,6 +26,7 @@ impl Batch {
         let Some(longest) = lengths.iter().copied().max() else {
             return Err(Error::argument("batch: no sequences, expected at least one"));
         };
+        let longest = if device.is_cuda() { longest.next_multiple_of(8) } else { longest };
         let mut ids = Vec::with_capacity(sequences.len() * longest);
         let mut types = Vec::with_capacity(sequences.len() * longest);
         for (row, (row_ids, row_types)) in sequences.iter().enumerate() {
@@ -40,7 +42,8 @@ impl Batch {
             types.extend(row_types.iter().copied().chain(std::iter::repeat_n(0, padding)));
         }
         let shape = (sequences.len(), longest);
-        Ok(Self { ids: Tensor::from_vec(ids, shape, device)?, types: Tensor::from_vec(types, shape, device)?, lengths })
+        let tensor = |numbers| Tensor::from_vec(numbers, shape, &Device::Cpu);
+        Ok(Self { ids: tensor(ids)?, types: tensor(types)?, lengths })
     }
 
     /// The number of sequences.

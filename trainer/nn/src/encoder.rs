@@ -409,22 +409,16 @@ impl Encoder {
         first_only: bool,
         state: &mut LayerState,
     ) -> Result<Tensor> {
-        let norm = |d: &Dense| (value(&d.weight, track), value(&d.bias, track));
-        let linear = |d: &Dense| -> Result<(Tensor, Tensor)> {
-            let (weight, bias) = norm(d);
-            // The cast's backward pass brings the gradient back to f32.
-            let dtype = self.precision.dtype(self.device());
-            Ok((weight.to_dtype(dtype)?, bias.to_dtype(dtype)?))
-        };
+        let pair = |d: &Dense| (value(&d.weight, track), value(&d.bias, track));
         let tensors = LayerTensors {
-            query: linear(&layer.query)?,
-            key: linear(&layer.key)?,
-            value: linear(&layer.value)?,
-            attention_output: linear(&layer.attention_output)?,
-            attention_norm: norm(&layer.attention_norm),
-            up: linear(&layer.up)?,
-            down: linear(&layer.down)?,
-            output_norm: norm(&layer.output_norm),
+            query: pair(&layer.query),
+            key: pair(&layer.key),
+            value: pair(&layer.value),
+            attention_output: pair(&layer.attention_output),
+            attention_norm: pair(&layer.attention_norm),
+            up: pair(&layer.up),
+            down: pair(&layer.down),
+            output_norm: pair(&layer.output_norm),
         };
         let spec = LayerSpec {
             attention: AttentionSpec {

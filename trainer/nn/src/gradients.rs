@@ -154,6 +154,12 @@ pub(crate) fn deposit(parameter: &Tensor, values: Buffer) -> candle_core::Result
     put(parameter, Gradient::Host(Arc::new(values), parameter.shape().clone()))
 }
 
+/// Adds to a parameter's gradient, of its shape, in the running [`backward`].
+#[cfg(feature = "cuda")]
+pub(crate) fn deposit_tensor(parameter: &Tensor, gradient: Tensor) -> candle_core::Result<()> {
+    put(parameter, Gradient::Dense(gradient))
+}
+
 /// Adds to some rows of a table's gradient; ids ascend.
 pub(crate) fn deposit_rows(parameter: &Tensor, ids: Vec<u32>, values: Buffer) -> candle_core::Result<()> {
     put(parameter, Gradient::Rows(Arc::new(Rows { ids, values, shape: parameter.dims2()? })))
@@ -255,8 +261,21 @@ impl Gradients {
     /// [`crate::ErrorKind::Tensor`] where the device fails.
     pub fn global_norm(&self) -> Result<f64> {
         let mut sum = 0.0;
+        #[cfg(feature = "cuda")]
+        let mut on_gpu = Vec::new();
         for gradient in self.entries.iter().flatten() {
+            #[cfg(feature = "cuda")]
+            if let Gradient::Dense(t) = gradient
+                && crate::ops::cuda::fits(&[t])
+            {
+                on_gpu.push(t);
+                continue;
+            }
             sum += gradient.sum_of_squares()?;
+        }
+        #[cfg(feature = "cuda")]
+        {
+            sum += crate::ops::cuda::optimizer::sums_of_squares(&on_gpu)?.iter().sum::<f64>();
         }
         Ok(sum.sqrt() * self.scale.abs())
     }

@@ -4,7 +4,8 @@
 //!   backward), [`Student`] is an encoder with named classification heads, and both read and write Hugging Face folders.
 //! - [`Mode`] says whether dropout is on and whether a graph is recorded.
 //! - [`loss`] holds hard and soft losses, [`backward`] turns a loss into [`Gradients`], and [`optim`] applies them.
-//! - [`ops`] holds the operators: a fast one for the CPU beside a composite of plain candle operators that defines it.
+//! - [`ops`] holds the operators: fast ones for the CPU and for a GPU beside a composite of plain candle operators that
+//!   defines them.
 //!
 //! ```
 //! use attar_nn::{Batch, Encoder, EncoderConfig, HeadSpec, Mode, Student, backward, loss, optim};

@@ -5,7 +5,7 @@
 use candle_core::{DType, Device, Tensor, Var};
 
 use crate::config::EncoderKind;
-use crate::ops::{self, AttentionSpec, ScoreBias, composite};
+use crate::ops::{self, AttentionSpec, Dropout, ScoreBias, composite};
 use crate::optim::{Optimizer, OptimizerKind};
 use crate::parameters::{Parameter, Parameters};
 use crate::random::truncated_normal;
@@ -64,9 +64,43 @@ fn operators(device: &Device, tolerance: f64) -> Result<Vec<Outcome>> {
     check("linear + GELU", &[x(), wide, wide_bias], &|t| ops::linear_gelu(&t[0], &t[1], &t[2]), &|t| {
         composite::gelu(&composite::linear(&t[0], &t[1], &t[2])?)
     })?;
-    check("layer norm", &[x(), scale, bias], &|t| ops::layer_norm(&t[0], &t[1], &t[2], 1e-12), &|t| {
+    let norm = [x(), scale.clone(), bias.clone()];
+    check("layer norm", &norm, &|t| ops::layer_norm(&t[0], &t[1], &t[2], 1e-12), &|t| {
         composite::layer_norm(&t[0], &t[1], &t[2], 1e-12)
     })?;
+    let dropout = Some(Dropout { probability: 0.3, key: 0x1234_5678_9abc });
+    check("dropout", &[x()], &|t| ops::dropout(&t[0], dropout), &|t| composite::dropout(&t[0], dropout))?;
+    check(
+        "layer norm of a sum with dropout",
+        &[x(), normal(&[3, 7, 24], 12), scale, bias],
+        &|t| ops::residual_layer_norm(&t[0], &t[1], &t[2], &t[3], 1e-12, dropout),
+        &|t| composite::layer_norm(&(composite::dropout(&t[0], dropout)? + &t[1])?, &t[2], &t[3], 1e-12),
+    )?;
+    let (queries, keys, values) = (normal(&[24, 24], 13), normal(&[24, 24], 14), normal(&[24, 24], 15));
+    let biases = [16, 17, 18].map(|seed| normal(&[24], seed));
+    let [query_bias, key_bias, value_bias] = &biases;
+    check(
+        "projections side by side",
+        &[x(), queries, query_bias.clone(), keys, key_bias.clone(), values, value_bias.clone()],
+        &|t| ops::projections(&t[0], &[(&t[1], &t[2]), (&t[3], &t[4]), (&t[5], &t[6])]),
+        &|t| composite::projections(&t[0], &[(&t[1], &t[2]), (&t[3], &t[4]), (&t[5], &t[6])]),
+    )?;
+    let dropping = AttentionSpec { dropout, ..spec.clone() };
+    check(
+        "self-attention with dropout",
+        &[normal(&[3, 7, 72], 19)],
+        &|t| live(&ops::self_attention(&t[0], None, &dropping)?, &spec),
+        &|t| {
+            let (q, k, v) = (part(&t[0], 0)?, part(&t[0], 1)?, part(&t[0], 2)?);
+            live(&composite::attention(&q, &k, &v, None, &dropping)?, &spec)
+        },
+    )?;
+    check(
+        "attention of one query",
+        &[normal(&[3, 1, 24], 20), normal(&[3, 7, 48], 21)],
+        &|t| ops::attention(&t[0], &t[1], None, &dropping),
+        &|t| composite::attention(&t[0], &part(&t[1], 0)?, &part(&t[1], 1)?, None, &dropping),
+    )?;
     check(
         "self-attention with a bias",
         &[normal(&[3, 7, 72], 7), normal(&[5, 3], 8)],

@@ -134,10 +134,10 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Tensor>, spec
 /// [`crate::ErrorKind::Tensor`] where the device fails.
 pub fn dropout(x: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
     let Some(dropout) = dropout else { return Ok(x.clone()) };
-    if x.device().is_cuda() {
-        // The GPU's own generator, seeded once a step: the masks of [`Dropout::factor`] would have to be made on the host.
-        let kept = Tensor::rand(0f32, 1f32, x.shape(), x.device())?.ge(dropout.probability)?;
-        return Ok((x * (kept.to_dtype(DType::F32)? * f64::from(dropout.scale()))?.to_dtype(x.dtype())?)?);
+    #[cfg(feature = "cuda")]
+    if super::cuda::holds(x) {
+        // The same masks, without making them on the host.
+        return Ok(x.contiguous()?.apply_op1(super::cuda::DropoutOp(dropout))?);
     }
     let mask: Vec<f32> = (0..x.elem_count()).map(|i| dropout.factor(i)).collect();
     let mask = Tensor::from_vec(mask, x.shape(), x.device())?.to_dtype(x.dtype())?;
@@ -163,12 +163,7 @@ pub fn projections(x: &Tensor, layers: &[(&Tensor, &Tensor)]) -> Result<Tensor> 
 pub fn embeddings(tables: &EmbeddingTables<'_>, ids: &Tensor, types: &Tensor) -> Result<Tensor> {
     let (rows, seq) = ids.dims2()?;
     let rows_of = |table: &Tensor, ids: &Tensor| {
-        let ids = ids.flatten_all()?;
-        let selected = match table.device().is_cuda() {
-            true => super::table::rows(table, &ids.to_vec1()?)?,
-            false => table.index_select(&ids, 0)?,
-        };
-        selected.reshape((rows, seq, table.dim(1)?))
+        super::table::rows(table, &ids.flatten_all()?.to_vec1()?)?.reshape((rows, seq, table.dim(1)?))
     };
     // Positions of padding do not matter: nothing looks at them.
     let positions = tables.position.narrow(0, tables.first_position, seq)?;

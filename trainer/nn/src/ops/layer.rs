@@ -1,6 +1,6 @@
 //! A whole encoder layer: one fused operator, or the operators one after the other.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::{AttentionSpec, Dropout, ScoreBias, composite, cpu};
 use crate::precision::Precision;
@@ -115,6 +115,8 @@ pub(super) fn composed(
     };
     let weights = |(w, b): &(Tensor, Tensor)| -> Result<(Tensor, Tensor)> {
         let w = match spec.precision {
+            // A linear casts its weights to the type of its input, and the cast's backward pass brings the gradient back to f32.
+            Precision::Bf16 if x.dtype() == DType::BF16 => w.clone(),
             Precision::F32 => w.clone(),
             Precision::Bf16 => composite::round_bf16(w)?,
             Precision::Int8 => composite::round_weights(w)?,

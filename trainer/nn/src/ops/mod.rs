@@ -1,13 +1,17 @@
 //! Differentiable operators.
 //!
 //! Each operator has a composite of plain candle operators ([`composite`]) that is its definition and runs on every device,
-//! and a fast implementation for f32 on the CPU; the functions here choose.
+//! and fast implementations: for f32 on the CPU, and for f32 and bfloat16 activations on a GPU. The functions here choose.
 
 pub mod composite;
 pub(crate) mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 mod layer;
 pub(crate) mod table;
 
+#[cfg(feature = "cuda")]
+use candle_core::DType;
 use candle_core::Tensor;
 
 pub use layer::{LayerSpec, LayerTensors, encoder_layer};
@@ -107,9 +111,9 @@ impl ScoreBias {
     /// [`crate::ErrorKind::Tensor`] for buckets beyond the table, or another number of them than rows of keys.
     pub fn new(table: &Tensor, buckets: Vec<u32>, queries: usize) -> Result<Self> {
         let heads = table.dim(1)?;
-        let ids = Tensor::from_slice(&buckets, buckets.len(), table.device())?;
         let keys = buckets.len() / queries.max(1);
-        let values = table.index_select(&ids, 0)?.reshape((queries, keys, heads))?.permute((2, 0, 1))?.contiguous()?;
+        let rows = table::rows(table, &buckets)?;
+        let values = rows.reshape((queries, keys, heads))?.permute((2, 0, 1))?.contiguous()?;
         Ok(Self { values, table: table.clone(), buckets })
     }
 
@@ -163,6 +167,15 @@ pub fn linear_gelu(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor>
 fn fast_linear(x: &Tensor, layers: &[(&Tensor, &Tensor)], gelu: bool) -> Result<Option<Tensor>> {
     let inputs = x.dims().last().copied().unwrap_or(0);
     let shaped = layers.iter().all(|(w, b)| matches!(*w.dims(), [n, k] if n > 0 && k == inputs && b.dims() == [n]));
+    #[cfg(feature = "cuda")]
+    if let ([(first, _), ..], true) = (layers, shaped && x.elem_count() > 0 && cuda::fits(&[x])) {
+        let alike = layers.len() <= cuda::linear::PARTS && layers.iter().all(|(w, _)| w.dims() == first.dims());
+        if alike && layers.iter().all(|(w, b)| cuda::are_parameters(&[w, b])) {
+            let keep = tracked(&[x]) || layers.iter().any(|(w, b)| tracked(&[w, b]));
+            let layers = layers.iter().map(|&(w, b)| (w.clone(), b.clone())).collect();
+            return Ok(Some(x.contiguous()?.apply_op2(first, cuda::linear::Linear::new(layers, gelu, keep))?));
+        }
+    }
     let usable = layers.iter().all(|(w, b)| cpu::are_parameters(&[w, b]));
     let (Some((first, _)), true) = (layers.first(), shaped && usable && cpu::fits(&[x]) && x.elem_count() > 0) else {
         return Ok(None);
@@ -182,6 +195,10 @@ fn tracked(tensors: &[&Tensor]) -> bool {
 /// # Errors
 /// As [`linear`].
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if let Some(op) = cuda_norm(x, weight, bias, eps, None) {
+        return Ok(x.contiguous()?.apply_op2(weight, op)?);
+    }
     if !fast_norm(x, weight, bias) {
         return composite::layer_norm(x, weight, bias, eps);
     }
@@ -201,11 +218,36 @@ pub fn residual_layer_norm(
     eps: f64,
     dropout: Option<Dropout>,
 ) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if residual.dims() == x.dims() && residual.dtype() == x.dtype() {
+        if let Some(op) = cuda_norm(x, weight, bias, eps, dropout) {
+            return Ok(x.contiguous()?.apply_op3(&residual.contiguous()?, weight, op)?);
+        }
+    }
     if !(fast_norm(x, weight, bias) && cpu::fits(&[residual]) && residual.dims() == x.dims()) {
         return composite::layer_norm(&(composite::dropout(x, dropout)? + residual)?, weight, bias, eps);
     }
     let op = cpu::norm::LayerNorm::new(weight, bias, eps, dropout, tracked(&[x, residual, weight, bias]));
     Ok(x.contiguous()?.apply_op3(&residual.contiguous()?, weight, op)?)
+}
+
+#[cfg(feature = "cuda")]
+fn cuda_norm(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+    dropout: Option<Dropout>,
+) -> Option<cuda::norm::LayerNorm> {
+    let width = x.dims().last().copied().unwrap_or(0);
+    let shaped = weight.dims() == [width] && bias.dims() == [width] && x.elem_count() > 0;
+    let usable = shaped && cuda::fits(&[x]) && cuda::are_parameters(&[weight, bias]);
+    (usable && cuda::norm::LayerNorm::holds(width)).then(|| cuda::norm::LayerNorm {
+        weight: weight.clone(),
+        bias: bias.clone(),
+        eps: eps as f32,
+        dropout,
+    })
 }
 
 fn fast_norm(x: &Tensor, weight: &Tensor, bias: &Tensor) -> bool {
@@ -224,6 +266,10 @@ pub fn self_attention(qkv: &Tensor, bias: Option<&ScoreBias>, spec: &AttentionSp
     let (_, seq, width) = qkv.dims3()?;
     let hidden = width / 3;
     spec.check(qkv, 3, hidden, seq)?;
+    #[cfg(feature = "cuda")]
+    if let Some((op, bias)) = cuda_attention(&[qkv], bias, spec, hidden, [seq, seq])? {
+        return Ok(qkv.contiguous()?.apply_op2(&bias, cuda::attention::SelfAttention(op))?);
+    }
     if !fast_attention(&[qkv], bias, (spec.heads, seq, seq)) {
         let part = |i: usize| qkv.narrow(2, i * hidden, hidden)?.contiguous();
         return composite::attention(&part(0)?, &part(1)?, &part(2)?, bias.map(|b| &b.values), spec);
@@ -241,6 +287,11 @@ pub fn attention(q: &Tensor, kv: &Tensor, bias: Option<&ScoreBias>, spec: &Atten
     let (_, keys, _) = kv.dims3()?;
     spec.check(q, 1, hidden, usize::MAX)?;
     spec.check(kv, 2, hidden, keys)?;
+    #[cfg(feature = "cuda")]
+    if let Some((op, bias)) = cuda_attention(&[q, kv], bias, spec, hidden, [queries, keys])? {
+        let op = cuda::attention::CrossAttention(op);
+        return Ok(q.contiguous()?.apply_op3(&kv.contiguous()?, &bias, op)?);
+    }
     // With as many queries as keys the fast operator would take them for the same tokens and leave out padding.
     if queries == keys && keys > 1 || !fast_attention(&[q, kv], bias, (spec.heads, queries, keys)) {
         let part = |i: usize| kv.narrow(2, i * hidden, hidden)?.contiguous();
@@ -265,6 +316,28 @@ impl AttentionSpec {
             self.lengths
         )))
     }
+}
+
+/// The fused operator and its bias, which is one zero where there is none.
+#[cfg(feature = "cuda")]
+fn cuda_attention(
+    operands: &[&Tensor],
+    bias: Option<&ScoreBias>,
+    spec: &AttentionSpec,
+    hidden: usize,
+    [queries, keys]: [usize; 2],
+) -> Result<Option<(cuda::attention::Attention, Tensor)>> {
+    let shaped = bias.is_none_or(|b| b.values.dims() == [spec.heads, queries, keys] && b.values.dtype() == DType::F32);
+    if !(shaped && cuda::fits(operands) && cuda::attention::Attention::holds(keys)) {
+        return Ok(None);
+    }
+    let keep = tracked(operands) || bias.is_some_and(|b| b.values.track_op());
+    let op = cuda::attention::Attention::new(spec.clone(), hidden, [queries, keys], bias.is_some(), keep);
+    let bias = match bias {
+        Some(bias) => bias.values.contiguous()?,
+        None => Tensor::zeros(1, DType::F32, operands[0].device())?,
+    };
+    Ok(Some((op, bias)))
 }
 
 fn fast_attention(operands: &[&Tensor], bias: Option<&ScoreBias>, bias_shape: (usize, usize, usize)) -> bool {
@@ -295,6 +368,8 @@ fn attention_op(
 /// [`crate::ErrorKind::Tensor`] where the device fails.
 pub fn dropout(x: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
     match dropout {
+        #[cfg(feature = "cuda")]
+        Some(dropout) if cuda::fits(&[x]) => Ok(x.contiguous()?.apply_op1(cuda::DropoutOp(dropout))?),
         Some(dropout) if cpu::fits(&[x]) => Ok(x.contiguous()?.apply_op1(cpu::DropoutOp(dropout))?),
         other => composite::dropout(x, other),
     }
@@ -313,7 +388,7 @@ pub struct EmbeddingTables<'a> {
     pub first_position: usize,
 }
 
-/// The sum of word, position and type embeddings: ids and types u32 `[b, s]`, result `[b, s, h]`.
+/// The sum of word, position and type embeddings: ids and types u32 `[b, s]` on the CPU, result `[b, s, h]`.
 ///
 /// # Errors
 /// [`crate::ErrorKind::Tensor`] for an id beyond its table.

@@ -49,6 +49,10 @@ impl CustomOp1 for Rows {
 
     fn bwd(&self, table: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let (rows, width) = table.dims2()?;
+        #[cfg(feature = "cuda")]
+        if super::cuda::fits(&[gradient]) && gradient.dtype() == candle_core::DType::F32 {
+            return Ok(Some(super::cuda::table::gradient(&self.ids, rows, &gradient.contiguous()?)?));
+        }
         // Where each used row's gradients lie, in order of first use.
         let mut slots: HashMap<u32, usize> = HashMap::new();
         let mut members: Vec<Vec<u32>> = Vec::new();

@@ -10,6 +10,8 @@ use crate::Result;
 use crate::gradients::Gradient;
 use crate::ops::cpu::simd::multiversion;
 use crate::ops::cpu::with_elements;
+#[cfg(feature = "cuda")]
+use crate::ops::cuda;
 
 /// An update with all of its factors resolved, f32.
 #[derive(Debug, Clone, Copy)]
@@ -198,9 +200,29 @@ pub(crate) fn apply(rule: &Rule, var: &Var, gradient: &Gradient, moments: &mut M
                 })?,
             }
         }
-        Moments::Device { first, second } => composite(rule, var, &gradient.dense()?, first, second)?,
+        Moments::Device { first, second } => {
+            let gradient = gradient.dense()?;
+            #[cfg(feature = "cuda")]
+            if cuda::fits(&[&gradient, first]) && cuda::are_parameters(&[var]) {
+                return on_gpu(rule, var, &gradient, first, second.as_ref());
+            }
+            composite(rule, var, &gradient, first, second)?;
+        }
     }
     Ok(())
+}
+
+#[cfg(feature = "cuda")]
+fn on_gpu(rule: &Rule, var: &Var, gradient: &Tensor, first: &Tensor, second: Option<&Tensor>) -> Result<()> {
+    let r = rule;
+    let step = cuda::optimizer::Step {
+        adam: r.adam,
+        numbers: [r.beta1, r.beta2, r.eps, r.scale, r.shrink, r.l2, r.rate, r.correction],
+        gradient: &gradient.contiguous()?,
+        first,
+        second,
+    };
+    Ok(var.inplace_op1(&step)?)
 }
 
 /// The definition of the update, out of plain candle operators.
