@@ -305,6 +305,9 @@ pub struct SetConfig {
     /// What the file's columns are, where their names do not say it.
     #[serde(default)]
     pub columns: Option<Columns>,
+    /// Whether the file's gold labels are used; without them, only the teachers' answers are learned.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub gold: bool,
     /// The teachers that label it.
     #[serde(default)]
     pub teachers: Vec<String>,
@@ -332,6 +335,14 @@ pub struct EvaluateConfig {
     /// What the file's columns are, where their names do not say it.
     #[serde(default)]
     pub columns: Option<Columns>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 fn default_seed() -> u64 {

@@ -84,6 +84,10 @@ pub struct RunArguments {
     /// Folder where runs keep what others may need too, by the hash of what made it: pairs, teachers, soft labels, first stages; the output folder if not given
     #[arg(long, value_name = "FOLDER")]
     pub shared: Option<PathBuf>,
+    /// Only fine-tune these teachers and compute their soft labels, for a later run with the same --shared: several processes or
+    /// machines share the work so
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "shared")]
+    pub teachers: Option<Vec<String>>,
     /// Print the scores as JSON
     #[arg(long)]
     pub json: bool,

@@ -46,6 +46,9 @@ pub fn run(a: &RunArguments, common: &Common, options: impl Fn(PathBuf) -> RunOp
         _ => a.output.clone(),
     };
     let options = RunOptions { shared: a.shared.clone(), ..options(output) };
+    if let Some(names) = &a.teachers {
+        return Ok(runs::prepare(&config.of_teachers(names)?, &options)?);
+    }
     print_scores(&runs::run(&config, &options)?, a.json)
 }
 
@@ -403,6 +406,7 @@ fn set_config(head: &str, path: &Path) -> SetConfig {
         filter: RowFilter::new(),
         labels: BTreeMap::new(),
         columns: None,
+        gold: true,
         teachers: Vec::new(),
     }
 }

@@ -46,13 +46,31 @@ impl RunConfig {
                 set.teachers.clone_from(&stage.teachers);
             }
         }
-        let gold: Vec<SetConfig> =
-            self.stage2.sets.iter().map(|set| SetConfig { teachers: Vec::new(), ..set.clone() }).collect();
+        let gold = self.stage2.sets.iter().filter(|set| set.gold);
+        let gold: Vec<SetConfig> = gold.map(|set| SetConfig { teachers: Vec::new(), ..set.clone() }).collect();
         for teacher in self.teachers.iter_mut().filter(|t| t.fine_tune && t.sets.is_empty()) {
             teacher.sets.clone_from(&gold);
         }
         self.check()?;
         Ok(self)
+    }
+
+    /// The part of some teachers: they alone, and of each stage the sets that they label.
+    ///
+    /// # Errors
+    /// A configuration error for a name that is none of the teachers'.
+    pub fn of_teachers(&self, names: &[String]) -> Result<Self> {
+        names.iter().try_for_each(|name| self.teacher(name).map(drop))?;
+        let mut part = self.clone();
+        part.teachers.retain(|teacher| names.contains(&teacher.name));
+        for stage in part.stage1.iter_mut().chain([&mut part.stage2]) {
+            for set in &mut stage.sets {
+                set.teachers.retain(|name| names.contains(name));
+            }
+            stage.sets.retain(|set| !set.teachers.is_empty());
+            stage.matching = None;
+        }
+        Ok(part)
     }
 
     /// The seed of row limits, validation rows and pairs.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use attar_nn::{Encoder, Layers, Precision, Student};
 use candle_core::Device;
+use rayon::prelude::*;
 
 use super::shards::ShardSet;
 use super::store::{LabelStore, StoreKey, Values};
@@ -15,9 +16,6 @@ use crate::evaluate;
 use crate::hash::{Fingerprint, hash_model, hash_text};
 use crate::progress::{Progress, Stop};
 use crate::sets::batch_of;
-
-/// Texts of a batch of the sentence encoder.
-const EMBED_BATCH: usize = 64;
 
 enum Model {
     Sentences(Box<Encoder>),
@@ -160,16 +158,13 @@ impl Teacher {
     /// embedding, and a shard's would then depend on the shards before it.
     fn cosines(&self, encoder: &Encoder, rows: &[Row]) -> Result<Vec<f32>> {
         let mut cache: HashMap<u64, Box<[f32]>> = HashMap::new();
-        let mut missing: Vec<(u64, Tokens)> = Vec::new();
         let mut seen = std::collections::HashSet::new();
-        for text in rows.iter().flat_map(|row| [&row.text_a, &row.text_b]) {
-            let key = hash_text(text);
-            if seen.insert(key) {
-                missing.push((key, self.tokenizer.single(text)?));
-            }
-        }
+        let texts = rows.iter().flat_map(|row| [&row.text_a, &row.text_b]).map(|text| (hash_text(text), text));
+        let texts: Vec<(u64, &String)> = texts.filter(|&(key, _)| seen.insert(key)).collect();
+        let tokens = texts.par_iter().map(|&(key, text)| Ok((key, self.tokenizer.single(text)?)));
+        let mut missing = tokens.collect::<Result<Vec<(u64, Tokens)>>>()?;
         missing.sort_by_key(|(_, tokens)| tokens.len());
-        for batch in missing.chunks(EMBED_BATCH) {
+        for batch in missing.chunks(evaluate::evaluation_batch(&self.device)) {
             let inputs = batch_of(batch.iter().map(|(_, tokens)| tokens), encoder.config().pad_id, &self.device)?;
             let embeddings = encoder.embed(&inputs)?.to_vec2::<f32>()?;
             for ((key, _), embedding) in batch.iter().zip(embeddings) {

@@ -8,8 +8,10 @@ mod scoring;
 mod stages;
 mod steps;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use attar_nn::Precision;
@@ -25,6 +27,7 @@ use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::hash::{Fingerprint, hash_file, hash_model};
+use crate::label::Teacher;
 use crate::progress::{Reporter, Stop};
 use crate::report;
 use ledger::Mark;
@@ -110,35 +113,26 @@ impl std::fmt::Display for Circumstances {
 /// # Errors
 /// Any error of its steps; after [`crate::ErrorKind::Interrupted`], the same call goes on.
 pub fn run(config: &RunConfig, options: &RunOptions) -> Result<Vec<FileScores>> {
-    let device = attar_nn::choose_device(&options.device)?;
     files::create_folder(&options.output)?;
     let record = RunRecord { config: config.clone(), circumstances: Circumstances::of(options) };
     let resolved = toml::to_string(&config).map_err(|e| Error::model("writing the resolved configuration", e))?;
     options.reporter.say(format!("{}\n# seed {}, {}", resolved.trim_end(), config.seed, record.circumstances));
     write_json(&options.output.join("run.json"), &record)?;
 
-    if options.precision == Precision::Int8 {
-        return Err(Error::config(
-            "--precision int8 has no gradients to train with; train in f32 or bf16, and give `precision = \"int8\"` to the \
-             [[teachers]] that are to answer in it",
-        ));
-    }
-    let mut runner = Runner {
-        config,
-        options,
-        device,
-        commit: record.circumstances.commit,
-        pairs: BTreeMap::new(),
-        teachers: BTreeMap::new(),
-    };
-    runner.check_encoders()?;
-    runner.check_files()?;
-    runner.pairs = runner.build_pairs()?;
-    runner.teachers = runner.train_teachers()?;
+    let runner = Runner::with_teachers(config, options, record.circumstances.commit)?;
     let students = (0..runner.student_count()).map(|number| runner.distil(number)).collect::<Result<Vec<_>>>()?;
     let scores = runner.evaluate(&students)?;
     report::write(&options.output)?;
     Ok(scores)
+}
+
+/// Does the part of a run before its students: pairs, teachers and their soft labels, below [`RunOptions::shared`] for a later
+/// run to find.
+///
+/// # Errors
+/// As [`run`].
+pub fn prepare(config: &RunConfig, options: &RunOptions) -> Result<()> {
+    Runner::with_teachers(config, options, commit())?.label_sets()
 }
 
 /// As [`run`], but a run whose settings, data and encoders have not changed since it ended is not looked into at all: its
@@ -201,6 +195,35 @@ struct Runner<'a> {
     pairs: BTreeMap<String, PathBuf>,
     /// Where fine-tuned teachers are, by name.
     teachers: BTreeMap<String, PathBuf>,
+    /// Teachers in memory, by name, while a stage's sets are labelled.
+    loaded: RefCell<BTreeMap<String, Rc<Teacher>>>,
+}
+
+impl<'a> Runner<'a> {
+    /// A run whose pairs are built and whose teachers are fine-tuned.
+    fn with_teachers(config: &'a RunConfig, options: &'a RunOptions, commit: String) -> Result<Self> {
+        if options.precision == Precision::Int8 {
+            return Err(Error::config(
+                "--precision int8 has no gradients to train with; train in f32 or bf16, and give `precision = \"int8\"` to the \
+                 [[teachers]] that are to answer in it",
+            ));
+        }
+        let device = attar_nn::choose_device(&options.device)?;
+        let mut runner = Self {
+            config,
+            options,
+            device,
+            commit,
+            pairs: BTreeMap::new(),
+            teachers: BTreeMap::new(),
+            loaded: RefCell::default(),
+        };
+        runner.check_encoders()?;
+        runner.check_files()?;
+        runner.pairs = runner.build_pairs()?;
+        runner.teachers = runner.train_teachers()?;
+        Ok(runner)
+    }
 }
 
 impl Runner<'_> {

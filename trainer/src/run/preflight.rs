@@ -25,7 +25,7 @@ impl Runner<'_> {
             let Some(path) = &set.path else { continue };
             let map = LabelMap::new(&set.head, &config.head(&set.head)?.labels()?, &set.labels)?;
             let options = ReadOptions {
-                labels: (!soft_only).then_some(&map),
+                labels: (!soft_only && set.gold).then_some(&map),
                 filter: Some(&set.filter),
                 columns: set.columns.as_ref(),
                 ..ReadOptions::default()

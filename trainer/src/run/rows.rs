@@ -58,7 +58,7 @@ impl Runner<'_> {
         let path = self.set_path(set)?;
         let map = LabelMap::new(&set.head, labels, &set.labels)?;
         let options = ReadOptions {
-            labels: (answers != Answers::Soft).then_some(&map),
+            labels: (answers != Answers::Soft && set.gold).then_some(&map),
             filter: Some(&set.filter),
             columns: set.columns.as_ref(),
             ..ReadOptions::default()
@@ -116,12 +116,29 @@ impl Runner<'_> {
                 None => validation.push(held_out),
             }
         }
+        // The training needs their memory.
+        self.loaded.borrow_mut().clear();
         validation.retain(|set| !set.is_empty());
         for set in &mut validation {
             thin(set, self.config.validation.max_rows, self.config.data_seed());
         }
         training.retain(|set| !set.is_empty());
         Ok(StageData { training, validation, hash: hash.hex(), described })
+    }
+
+    /// Computes the soft labels of all sets of both stages that are not on disk yet.
+    pub(super) fn label_sets(&self) -> Result<()> {
+        let (first, second) = (self.config.stage1.as_ref(), &self.config.stage2);
+        let stages = first.map(|stage| (stage, Answers::Soft)).into_iter().chain([(second, Answers::Both)]);
+        for (set, answers) in stages.flat_map(|(stage, answers)| stage.sets.iter().map(move |set| (set, answers))) {
+            self.options.stop.check()?;
+            let labels = self.config.head(&set.head)?.labels()?;
+            let rows = self.read_set(set, &labels, answers)?;
+            for teacher in self.config.teachers.iter().filter(|teacher| set.teachers.contains(&teacher.name)) {
+                self.answers(teacher, set, &labels, &rows)?;
+            }
+        }
+        Ok(())
     }
 
     fn targets(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use super::Runner;
 use super::ledger::Mark;
@@ -94,14 +95,7 @@ impl Runner<'_> {
         labels: &[String],
         rows: &[Row],
     ) -> Result<Answers> {
-        let loaded = Teacher::load(
-            &teacher.name,
-            teacher.kind,
-            &self.teacher_folder(teacher),
-            teacher.max_len,
-            &self.device,
-            teacher.precision.unwrap_or(self.options.precision),
-        )?;
+        let loaded = self.load(teacher)?;
         let key = loaded.key(&set.head, labels, rows)?;
         // Runs that share a folder have different teachers of one name.
         let of_teacher = match &self.options.shared {
@@ -124,6 +118,23 @@ impl Runner<'_> {
         }
         let calibration = self.calibration(teacher, &loaded)?;
         Ok(answers.iter().map(|cosine| calibration.logits(cosine[0])).collect())
+    }
+
+    /// A teacher in memory, once for all sets of a stage.
+    fn load(&self, teacher: &TeacherConfig) -> Result<Rc<Teacher>> {
+        if let Some(loaded) = self.loaded.borrow().get(&teacher.name) {
+            return Ok(Rc::clone(loaded));
+        }
+        let loaded = Rc::new(Teacher::load(
+            &teacher.name,
+            teacher.kind,
+            &self.teacher_folder(teacher),
+            teacher.max_len,
+            &self.device,
+            teacher.precision.unwrap_or(self.options.precision),
+        )?);
+        self.loaded.borrow_mut().insert(teacher.name.clone(), Rc::clone(&loaded));
+        Ok(loaded)
     }
 
     /// The calibration of a sentence encoder: as given, or fitted on its file.

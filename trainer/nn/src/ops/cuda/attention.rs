@@ -30,7 +30,13 @@ pub(crate) struct Attention {
 }
 
 impl Attention {
-    pub(crate) fn new(spec: AttentionSpec, hidden: usize, [queries, keys]: [usize; 2], biased: bool, keep: bool) -> Self {
+    pub(crate) fn new(
+        spec: AttentionSpec,
+        hidden: usize,
+        [queries, keys]: [usize; 2],
+        biased: bool,
+        keep: bool,
+    ) -> Self {
         let depth = hidden / spec.heads;
         Self { spec, depth, queries, keys, biased, keep, saved: OnceLock::new() }
     }
@@ -200,7 +206,13 @@ impl CustomOp2 for SelfAttention {
         self.0.forward(query, key, value, self.0.bias(bias, bl)?)
     }
 
-    fn bwd(&self, qkv: &Tensor, bias: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        qkv: &Tensor,
+        bias: &Tensor,
+        _: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let ([dq, dk, dv], bias) = self.0.backward(gradient, self.0.biased && bias.track_op())?;
         let merged = tensor(self.0.merge(&[&dq, &dk, &dv], self.0.keys)?, qkv.shape());
         Ok((qkv.track_op().then_some(merged), bias))

@@ -34,9 +34,7 @@ pub(crate) fn holds(x: &Tensor) -> bool {
 /// Whether these can be a fused operator's parameters: their gradient must have a place to go, or not be wanted.
 pub(crate) fn are_parameters(tensors: &[&Tensor]) -> bool {
     fits(tensors)
-        && tensors
-            .iter()
-            .all(|t| t.dtype() == DType::F32 && (t.is_variable() || !t.track_op()) && t.is_contiguous())
+        && tensors.iter().all(|t| t.dtype() == DType::F32 && (t.is_variable() || !t.track_op()) && t.is_contiguous())
 }
 
 fn no_cpu<T>(name: &str) -> Result<T> {

@@ -36,8 +36,7 @@ impl LayerNorm {
         let (from, to) = (pointer(x, xl)?, launcher.whole(&y)?);
         let numbers = [Arg::Count(rows), Arg::Count(width), Arg::Real(self.eps)];
         let [rows_argument, width_argument, eps] = numbers;
-        let arguments =
-            [from, residual, weight, bias, to, rows_argument, width_argument, eps, key, threshold, scale];
+        let arguments = [from, residual, weight, bias, to, rows_argument, width_argument, eps, key, threshold, scale];
         launcher.run("norm", Grid::rows(rows, usize::MAX, width), &arguments)?;
         Ok((y, xl.shape().clone()))
     }
