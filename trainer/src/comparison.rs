@@ -38,6 +38,7 @@ pub use execute::{ComparisonRecord, execute};
 
 use crate::config::RunConfig;
 use crate::config::describe;
+use crate::config::merge;
 use crate::error::{Error, Result};
 
 /// A comparison file.
@@ -226,18 +227,6 @@ impl Experiment {
             }
         }
         all
-    }
-}
-
-/// Merges a patch into a table: tables are merged, everything else is replaced.
-fn merge(into: &mut toml::Table, patch: &toml::Table) {
-    for (key, value) in patch {
-        match (into.get_mut(key), value) {
-            (Some(toml::Value::Table(old)), toml::Value::Table(new)) => merge(old, new),
-            _ => {
-                into.insert(key.clone(), value.clone());
-            }
-        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! The run file: one TOML that states a whole distillation.
 
 mod check;
+mod extend;
 
 pub(crate) use check::describe;
+pub(crate) use extend::merge;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -205,6 +207,10 @@ pub struct TeacherConfig {
     pub kind: TeacherKind,
     /// Its folder: an encoder, or a folder with heads: of a classifier that is not trained here, or that is trained further.
     pub encoder: PathBuf,
+    /// The hash in the name of the folder of its soft labels, NAME-HASH in `labels/` of the shared folder: it answers out of that
+    /// alone, is not trained, and its encoder need not be here. For labels that another machine made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<String>,
     /// Greatest number of tokens it reads of a text or pair.
     #[serde(default = "default_max_len")]
     pub max_len: usize,

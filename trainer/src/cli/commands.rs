@@ -428,6 +428,7 @@ fn teacher_config(name: String, kind: TeacherKind, folder: &Path, max_len: usize
         name,
         kind,
         encoder: folder.to_owned(),
+        labels: None,
         max_len,
         precision: None,
         calibration: Default::default(),

@@ -8,13 +8,18 @@ use crate::error::{Error, Result};
 use crate::scheme::Scheme;
 
 impl RunConfig {
-    /// Reads and checks a run file; `data` and `encoders` become relative to the present folder.
+    /// Reads and checks a run file, on top of the one that it `extends`, if any; `data` and `encoders` become relative to the
+    /// present folder.
     ///
     /// # Errors
     /// An I/O error, or a configuration error that names the line, and for an unknown key the nearest valid one.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "read", e))?;
-        let mut config = Self::parse(&text).map_err(|e| Error::config(format!("{}: {e}", path.display())))?;
+        let config = match super::extend::extended(path, &text)? {
+            Some(table) => Self::from_table(table),
+            None => Self::parse(&text),
+        };
+        let mut config = config.map_err(|e| Error::config(format!("{}: {e}", path.display())))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         config.data = folder.join(&config.data);
         config.encoders = folder.join(&config.encoders);
@@ -153,7 +158,12 @@ impl RunConfig {
             stage.training.check()?;
             if let Some(matching) = &stage.matching {
                 matching.check()?;
-                self.teacher(&matching.teacher)?;
+                if self.teacher(&matching.teacher)?.labels.is_some() {
+                    return Err(Error::config(format!(
+                        "match: of teacher {:?} only the soft labels are here (`labels`), not its insides",
+                        matching.teacher
+                    )));
+                }
             }
             for set in &stage.sets {
                 self.check_set(set)?;
@@ -164,6 +174,12 @@ impl RunConfig {
             if teacher.kind == TeacherKind::SentenceEncoder && (teacher.fine_tune || !teacher.sets.is_empty()) {
                 return Err(Error::config(format!(
                     "teacher {:?} is a sentence encoder, whose cosine is its answer; kind = \"classifier\" can be fine-tuned",
+                    teacher.name
+                )));
+            }
+            if teacher.labels.is_some() && teacher.fit.is_some() {
+                return Err(Error::config(format!(
+                    "teacher {:?}: `fit` needs its encoder, and with `labels` only its soft labels are here; give `calibration`",
                     teacher.name
                 )));
             }

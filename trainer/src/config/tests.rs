@@ -36,15 +36,44 @@ fn the_resolved_file_reads_back() {
 fn the_example_files_are_valid() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
     for name in [
+        "cpu/train-base.toml",
+        "cpu/train-base-relevance.toml",
+        "cpu/train-teacher.toml",
+        "cpu/train-base-distilled.toml",
+        "cpu/train-small.toml",
+        "students.toml",
         "train-base.toml",
-        "train-base-relevance.toml",
-        "train-teacher.toml",
-        "train-base-distilled.toml",
+        "train-base-longer.toml",
+        "train-base-int8.toml",
         "train-small.toml",
+        "train-small-int8.toml",
         "train-tiny.toml",
     ] {
         RunConfig::read(&folder.join(name)).unwrap();
     }
+}
+
+#[test]
+fn a_file_extends_another_table_by_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let read = |name: &str| RunConfig::read(&folder.path().join(name));
+    write("below.toml", &format!("{MINIMAL}[stage2.training]\nepochs = 3\nbatch_size = 8\n"));
+    write("middle.toml", "extends = \"below.toml\"\nseed = 5\n");
+    write("top.toml", "extends = \"middle.toml\"\nname = \"top\"\n[stage2.training]\nepochs = 1\n");
+    let config = read("top.toml").unwrap();
+    let training = &config.stage2.training;
+    assert_eq!((config.name.as_str(), config.seed, training.epochs, training.batch_size), ("top", 5, 1, 8));
+    assert_eq!(config.stage2.sets.len(), RunConfig::parse(MINIMAL).unwrap().stage2.sets.len());
+
+    write("circle.toml", "extends = \"circle.toml\"\n");
+    assert!(read("circle.toml").unwrap_err().to_string().contains("in a circle"));
+    write("missing.toml", "extends = \"nothing.toml\"\n");
+    assert!(read("missing.toml").unwrap_err().to_string().contains("nothing.toml"));
+    write("number.toml", "extends = 3\n");
+    assert!(read("number.toml").unwrap_err().to_string().contains("expected the path"));
+    write("wrong.toml", "extends = \"below.toml\"\nsede = 5\n");
+    assert!(read("wrong.toml").unwrap_err().to_string().contains("did you mean `seed`"));
 }
 
 #[test]

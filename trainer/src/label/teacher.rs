@@ -17,6 +17,16 @@ use crate::hash::{Fingerprint, hash_model, hash_text};
 use crate::progress::{Progress, Stop};
 use crate::sets::batch_of;
 
+impl TeacherKind {
+    /// What its answers are.
+    pub(crate) fn values(self) -> Values {
+        match self {
+            Self::SentenceEncoder => Values::Cosine,
+            Self::Classifier => Values::Logits,
+        }
+    }
+}
+
 enum Model {
     Sentences(Box<Encoder>),
     Classifier(Box<Student>),
@@ -79,7 +89,7 @@ impl Teacher {
     /// A configuration error when it cannot answer for the head.
     pub fn key(&self, head: &str, labels: &[String], rows: &[Row]) -> Result<StoreKey> {
         let values = match &self.model {
-            Model::Sentences(_) if head == "relevance" => Values::Cosine,
+            Model::Sentences(_) if head == "relevance" => TeacherKind::SentenceEncoder.values(),
             Model::Sentences(_) => {
                 return Err(Error::config(format!(
                     "teacher {:?} is a sentence encoder and answers for head \"relevance\" only, not for {head:?}",
@@ -96,7 +106,7 @@ impl Teacher {
                         labels.join(", ")
                     )));
                 }
-                Values::Logits
+                TeacherKind::Classifier.values()
             }
         };
         Ok(StoreKey::new(&self.name, &self.hash, head, labels, values, rows))

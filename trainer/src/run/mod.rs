@@ -179,7 +179,8 @@ fn inputs_hash(config: &RunConfig) -> Result<Option<String>> {
     } else {
         fingerprint.add("student", hash_model(&config.encoders.join(&config.student.encoder))?.as_bytes());
     }
-    for teacher in &config.teachers {
+    // One of soft labels alone has its hash in the settings.
+    for teacher in config.teachers.iter().filter(|teacher| teacher.labels.is_none()) {
         fingerprint.add("teacher", hash_model(&config.encoders.join(&teacher.encoder))?.as_bytes());
     }
     Ok(Some(fingerprint.hex()))

@@ -72,7 +72,7 @@ impl Runner<'_> {
             let Some(stage) = stage else { continue };
             check_frozen(name, stage.training.frozen_layers, layers)?;
         }
-        for teacher in teachers.iter().filter(|t| self.config.teaches(t)) {
+        for teacher in teachers.iter().filter(|t| self.config.teaches(t) && t.labels.is_none()) {
             let name = format!("teacher {:?}", teacher.name);
             let encoder = self.check_encoder(&format!("encoder of {name}"), &teacher.encoder, teacher.max_len)?;
             if !teacher.sets.is_empty() {

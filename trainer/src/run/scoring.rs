@@ -182,7 +182,7 @@ impl Runner<'_> {
             }
             if self.config.evaluate_teachers {
                 for teacher in self.config.teachers_of(&file.head) {
-                    if teacher.kind == TeacherKind::Classifier {
+                    if teacher.kind == TeacherKind::Classifier && teacher.labels.is_none() {
                         all.push(self.score_teacher(teacher, file, &rows)?);
                     }
                 }

@@ -12,7 +12,7 @@ use crate::config::{Calibration, SetConfig, TeacherConfig, TeacherKind};
 use crate::data::{LabelMap, Row, RowFilter, read_rows};
 use crate::error::{Error, Result};
 use crate::hash::{Fingerprint, hash_file};
-use crate::label::{LabelStore, ShardSet, Teacher, Values, fit_calibration};
+use crate::label::{LabelStore, ShardSet, StoreKey, Teacher, Values, fit_calibration};
 use crate::pairs::{self, PairsConfig};
 
 /// A teacher's answers for rows: logits of each row.
@@ -67,7 +67,8 @@ impl Runner<'_> {
     /// Fine-tunes the teachers that teach something; returns where they are, by name.
     pub(super) fn train_teachers(&self) -> Result<BTreeMap<String, PathBuf>> {
         let mut folders = BTreeMap::new();
-        for teacher in self.config.teachers.iter().filter(|t| t.kind == TeacherKind::Classifier && !t.sets.is_empty()) {
+        let here = self.config.teachers.iter().filter(|t| t.kind == TeacherKind::Classifier && t.labels.is_none());
+        for teacher in here.filter(|t| !t.sets.is_empty()) {
             if self.config.teaches(teacher) {
                 folders.insert(teacher.name.clone(), self.fine_tune(teacher)?);
             } else {
@@ -95,28 +96,50 @@ impl Runner<'_> {
         labels: &[String],
         rows: &[Row],
     ) -> Result<Answers> {
-        let loaded = self.load(teacher)?;
-        let key = loaded.key(&set.head, labels, rows)?;
+        let (loaded, key) = match &teacher.labels {
+            Some(hash) => (None, StoreKey::new(&teacher.name, hash, &set.head, labels, teacher.kind.values(), rows)),
+            None => {
+                let loaded = self.load(teacher)?;
+                let key = loaded.key(&set.head, labels, rows)?;
+                (Some(loaded), key)
+            }
+        };
         // Runs that share a folder have different teachers of one name.
         let of_teacher = match &self.options.shared {
-            Some(_) => format!("{}-{}", teacher.name, loaded.hash()),
+            Some(_) => format!("{}-{}", teacher.name, key.teacher_hash),
             None => teacher.name.clone(),
         };
         let folder = self.labels_root().join(of_teacher).join(&key.dataset_hash).join(&set.head);
         let values = key.values;
         let store = LabelStore::open(&folder, key)?;
         let missing = store.missing();
-        if !missing.is_empty() {
+        if let (Some(loaded), false) = (&loaded, missing.is_empty()) {
             let mut progress =
                 self.options.reporter.begin(&format!("label {}", teacher.name), "rows", rows.len() as u64, 0);
             loaded.label(&store, rows, &ShardSet::all(store.shards().len()), &mut progress, &self.options.stop)?;
             progress.finish();
         }
+        if loaded.is_none() && !missing.is_empty() {
+            return Err(Error::config(format!(
+                "teacher {:?}: {} of {} shards of its soft labels for {} rows of head {:?} are not in {}; label these rows where the \
+                 teacher is (attar-train run FILE --teachers {}), or leave `labels` out",
+                teacher.name,
+                missing.len(),
+                store.shards().len(),
+                rows.len(),
+                set.head,
+                folder.display(),
+                teacher.name
+            )));
+        }
         let answers = store.read()?;
         if values == Values::Logits {
             return Ok(answers);
         }
-        let calibration = self.calibration(teacher, &loaded)?;
+        let calibration = match &loaded {
+            Some(loaded) => self.calibration(teacher, loaded)?,
+            None => teacher.calibration,
+        };
         Ok(answers.iter().map(|cosine| calibration.logits(cosine[0])).collect())
     }
 

@@ -46,6 +46,12 @@ impl World {
         stage1: bool,
         change: impl FnOnce(&mut RunConfig, &mut RunOptions),
     ) -> Result<Vec<FileScores>> {
+        let (mut config, mut options) = self.settings(scheme, teachers, stage1);
+        change(&mut config, &mut options);
+        run(&config, &options)
+    }
+
+    fn settings(&self, scheme: &str, teachers: &str, stage1: bool) -> (RunConfig, RunOptions) {
         let stage1 = if stage1 {
             format!("[stage1]\nsets = [{{ head = \"relevance\", path = \"train.tsv\", teachers = [{teachers}] }}]\n")
         } else {
@@ -77,10 +83,10 @@ epochs = 1
 evaluations = 1
 "#
         );
-        let mut config = RunConfig::parse(&text)?;
+        let mut config = RunConfig::parse(&text).unwrap();
         config.data = self.folder.path().to_owned();
         config.encoders = self.folder.path().to_owned();
-        let mut options = RunOptions {
+        let options = RunOptions {
             precision: Default::default(),
             output: self.folder.path().join(scheme),
             device: "cpu".into(),
@@ -90,8 +96,7 @@ evaluations = 1
             reporter: Reporter::new(true),
             stop: Stop::default(),
         };
-        change(&mut config, &mut options);
-        run(&config, &options)
+        (config, options)
     }
 
     fn student(&self, path: &str) -> Student {
@@ -268,4 +273,61 @@ fn a_teacher_that_has_the_heads_goes_on_with_them() {
         floats(a).iter().zip(floats(b)).all(|(a, b)| (a - b).abs() < 1e-6)
     };
     assert!(close(&weights(&train("teacher1", "further")), &weights(&before)));
+}
+
+/// The folders of soft labels below a shared folder, in order.
+fn label_folders(shared: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(shared.join("labels")).unwrap();
+    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn teachers_prepared_apart_and_their_labels_alone_serve_a_run() {
+    let world = World::new();
+    let shared = world.folder.path().join("shared");
+    let weights = |name: &str| {
+        let path = world.folder.path().join(name).join("student/model.safetensors");
+        std::fs::read(&path).unwrap()
+    };
+    let run = |output: &str, change: &dyn Fn(&mut RunConfig)| {
+        world.run_with("m-o-1", BOTH, true, |config, options| {
+            options.output = world.folder.path().join(output);
+            options.shared = Some(shared.clone());
+            change(config);
+        })
+    };
+    for name in ["a", "b"] {
+        let (config, options) = world.settings("m-o-1", BOTH, true);
+        let options = RunOptions { shared: Some(shared.clone()), ..options };
+        assert!(config.of_teachers(&["c".into()]).is_err());
+        prepare(&config.of_teachers(&[name.into()]).unwrap(), &options).unwrap();
+    }
+    let folders = label_folders(&shared);
+    assert_eq!(folders.len(), 2, "{folders:?}");
+    run("with", &|_| {}).unwrap();
+    assert_eq!(label_folders(&shared), folders, "nothing was labelled again");
+
+    let hash = folders[0].strip_prefix("a-").unwrap();
+    run("labels", &|config| {
+        config.teachers[0].labels = Some(hash.to_owned());
+        config.teachers[0].encoder = "nowhere".into();
+    })
+    .unwrap();
+    assert_eq!(weights("labels"), weights("with"));
+
+    let error = run("wrong", &|config| config.teachers[0].labels = Some("0123".into())).unwrap_err();
+    assert!(error.to_string().contains("1 of 1 shards of its soft labels"), "{error}");
+}
+
+#[test]
+fn gold_labels_can_be_left_out() {
+    let world = World::new();
+    world.run_with("m-o-1", BOTH, false, |config, _| config.stage2.sets[0].gold = false).unwrap();
+    let path = world.folder.path().join("m-o-1/training/stage2/summary.json");
+    let summary = std::fs::read_to_string(path).unwrap();
+    assert!(summary.contains("\"rows\": 0"), "no held-out row has a gold label: {summary}");
+    let error = world.run_with("fine-tune", "", false, |config, _| config.stage2.sets[0].gold = false).unwrap_err();
+    assert!(error.to_string().contains("no rows are left"), "{error}");
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# From pretrained encoders and data to attar-base.attar: bash examples/train-base.sh DATA ENCODERS [OPTIONS OF attar-train run]
+# From pretrained encoders and data to attar-base.attar: bash examples/cpu/train-base.sh DATA ENCODERS [OPTIONS OF attar-train run]
 #
-#   bash examples/train-base.sh artifacts/data artifacts/pretrained --precision bf16 --checkpoint-minutes 5
+#   bash examples/cpu/train-base.sh artifacts/data artifacts/pretrained --precision bf16 --checkpoint-minutes 5
 #
 # Runs go to the folder `runs` beside ENCODERS, where the later ones find the earlier ones' students, and what they share to `shared` there.
 # Stopped at any time, the same command goes on where it was. About five hours on two cores; the model card has the parts.
@@ -13,10 +13,10 @@ done
 data=$(realpath "$1") encoders=$(realpath "$2")
 work=$(dirname "$encoders")
 shift 2
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 cargo build --release -p attar-trainer -p attar-quantize
 step() {
-  target/release/attar-train run "examples/$1.toml" --data "$data" --encoders "$encoders" -o "$work/runs/$2" "${@:3}"
+  target/release/attar-train run "examples/cpu/$1.toml" --data "$data" --encoders "$encoders" -o "$work/runs/$2" "${@:3}"
 }
 step train-base base "$@"
 step train-base-relevance base-relevance "$@"

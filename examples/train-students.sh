@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# From pretrained encoders and data to both bundles: bash examples/train-students.sh DATA ENCODERS [OPTIONS OF attar-train run]
+#
+#   bash examples/train-students.sh artifacts/data artifacts/pretrained --device cuda --precision bf16
+#
+# Runs go to the folder `runs` beside ENCODERS, where the later ones find the earlier ones' students, and what they share to `shared` there.
+# Stopped at any time, the same command goes on where it was. With `--features cuda` in FEATURES the trainer is built for a GPU
+# (trainer/README.md says how); the last steps of each student run on the CPU in any case.
+set -euo pipefail
+if [ $# -lt 2 ]; then sed -n 2,8p "$0" >&2; exit 2; fi
+for folder in "$1" "$2"; do
+  [ -d "$folder" ] || { echo "train-students.sh: $folder: no such folder" >&2; exit 2; }
+done
+data=$(realpath "$1") encoders=$(realpath "$2")
+work=$(dirname "$encoders")
+shift 2
+cd "$(dirname "$0")/.."
+# shellcheck disable=SC2086 # FEATURES are words
+cargo build --release -p attar-trainer -p attar-quantize ${FEATURES:-}
+on_cpu=()
+for ((i = 1; i <= $#; i++)); do
+  case "${!i}" in
+  --device) i=$((i + 1)) ;;
+  --device=*) ;;
+  *) on_cpu+=("${!i}") ;;
+  esac
+done
+train() {
+  target/release/attar-train run "examples/train-$1.toml" --data "$data" --encoders "$encoders" --shared "$work/shared" -o "$work/runs/$1" "${@:2}"
+}
+train base "$@"
+train base-longer "$@"
+train base-int8 "${on_cpu[@]}"
+train small "$@"
+train small-int8 "${on_cpu[@]}"
+target/release/attar-quantize "$work/runs/base-int8/student" -o "$work/attar-base.attar" --weights int8
+target/release/attar-quantize "$work/runs/small-int8/student" -o "$work/attar-small.attar" --weights int8 --embeddings int4 --ranges mse
