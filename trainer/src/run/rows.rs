@@ -180,13 +180,14 @@ fn tokenised(name: &str, head: &str, rows: Vec<Labelled>, tokenizer: &PairTokeni
     })
 }
 
-/// Keeps a random part of a set, the same for the same seed.
+/// Keeps a random part of a set, the same for the same seed: rows with a gold label first, since they alone say which weights are best.
 pub(super) fn thin(set: &mut TrainingSet, count: usize, seed: u64) {
     if set.len() <= count {
         return;
     }
     let mut order: Vec<usize> = (0..set.len()).collect();
     crate::random::Random::new(&[seed, 0x7468_696e]).shuffle(&mut order);
+    order.sort_by_key(|&row| set.gold[row].is_none());
     order.truncate(count);
     order.sort_unstable();
     set.tokens = order.iter().map(|&i| set.tokens[i].clone()).collect();

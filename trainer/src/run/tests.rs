@@ -322,6 +322,23 @@ fn teachers_prepared_apart_and_their_labels_alone_serve_a_run() {
 }
 
 #[test]
+fn a_part_of_a_set_keeps_the_rows_with_gold_labels() {
+    let world = World::new();
+    let tokenizer = crate::data::PairTokenizer::from_folder(&world.folder.path().join("tokenizer"), 32).unwrap();
+    let mut set = crate::sets::TrainingSet {
+        name: "s".into(),
+        head: "relevance".into(),
+        tokens: (0..40).map(|_| tokenizer.single("the cat sat").unwrap()).collect(),
+        gold: (0..40).map(|row| (row % 4 == 0).then_some(1)).collect(),
+        soft: Vec::new(),
+    };
+    rows::thin(&mut set, 12, 5);
+    assert_eq!((set.len(), set.gold.iter().flatten().count()), (12, 10));
+    rows::thin(&mut set, 7, 5);
+    assert_eq!((set.len(), set.gold.iter().flatten().count()), (7, 7));
+}
+
+#[test]
 fn gold_labels_can_be_left_out() {
     let world = World::new();
     world.run_with("m-o-1", BOTH, false, |config, _| config.stage2.sets[0].gold = false).unwrap();
