@@ -8,9 +8,9 @@ use crate::error::Result;
 use crate::metrics::{self, Scores};
 use crate::sets::{TrainingSet, batch_of};
 
-/// Rows of a batch when no gradient is needed: a GPU wants more at a time.
-pub fn evaluation_batch(device: &Device) -> usize {
-    if device.is_cpu() { 64 } else { 256 }
+/// Rows of a batch when no gradient is needed: a GPU wants more at a time, of not too many tokens.
+pub fn evaluation_batch(device: &Device, longest: usize) -> usize {
+    if device.is_cpu() { 64 } else { (32_768 / longest.max(1)).clamp(32, 256) }
 }
 
 /// The logits of a head for every row, in input order, averaged over the head's copies: `[row][class]`.
@@ -31,7 +31,8 @@ pub fn logits(
     order.sort_by_key(|&row| tokens[row].len());
     let mut all = vec![Vec::new(); tokens.len()];
     let mut done = 0;
-    for rows in order.chunks(evaluation_batch(device)) {
+    let longest = order.last().map_or(0, |&row| tokens[row].len());
+    for rows in order.chunks(evaluation_batch(device, longest)) {
         let batch = batch_of(rows.iter().map(|&row| &tokens[row]), pad, device)?;
         let copies = student.logits(&batch, head, Mode::Eval)?;
         let count = copies.len() as f32;

@@ -345,6 +345,13 @@ impl Encoder {
     /// `first_only`: compute only the first token's row of the last layer.
     fn run(&self, batch: &Batch, mode: Mode, capture: Capture, first_only: bool) -> Result<Encoded> {
         let (_, seq) = batch.check()?;
+        let most = self.config.max_tokens();
+        if seq > most && batch.lengths.iter().all(|&n| n <= most) {
+            // A GPU's batch is padded to a multiple of 8: only padding lies beyond the table.
+            let cut = |t: &Tensor| t.narrow(1, 0, most)?.contiguous();
+            let cut = Batch { ids: cut(&batch.ids)?, types: cut(&batch.types)?, lengths: batch.lengths.clone() };
+            return self.run(&cut, mode, capture, first_only);
+        }
         if seq > self.config.max_tokens() {
             return Err(Error::argument(format!(
                 "batch of {seq} tokens, expected at most {}: the position table ends there; truncate the input",

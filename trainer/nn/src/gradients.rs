@@ -65,6 +65,14 @@ impl Rows {
     }
 }
 
+/// Sums and what users see are f32 where a product of bfloat16 gave a gradient.
+fn whole(gradient: Tensor) -> Result<Tensor> {
+    match gradient.dtype() {
+        DType::BF16 | DType::F16 => Ok(gradient.to_dtype(DType::F32)?),
+        _ => Ok(gradient),
+    }
+}
+
 impl Gradient {
     pub(crate) fn dense(&self) -> Result<Tensor> {
         match self {
@@ -88,9 +96,9 @@ impl Gradient {
                 .for_each(|((s, a), b)| s.iter_mut().zip(a).zip(b).for_each(|((s, a), b)| *s = a + b * factor));
             return Ok(Self::Host(Arc::new(sum), shape.clone()));
         }
-        let theirs = other.dense()?;
+        let (mine, theirs) = (whole(self.dense()?)?, whole(other.dense()?)?);
         let theirs = if factor == 1.0 { theirs } else { (theirs * factor)? };
-        Ok(Self::Dense((self.dense()? + theirs)?.detach()))
+        Ok(Self::Dense((mine + theirs)?.detach()))
     }
 
     fn sum_of_squares(&self) -> Result<f64> {
@@ -210,7 +218,7 @@ impl Gradients {
     /// [`crate::ErrorKind::Tensor`] where the device fails.
     pub fn get(&self, index: usize) -> Result<Option<Tensor>> {
         match self.entries.get(index) {
-            Some(Some(g)) => Ok(Some((g.dense()? * self.scale)?)),
+            Some(Some(g)) => Ok(Some((whole(g.dense()?)? * self.scale)?)),
             _ => Ok(None),
         }
     }
@@ -239,7 +247,7 @@ impl Gradients {
         if self.scale != other.scale {
             // Make the scale part of the values, so that any two (0 among them) add up.
             for entry in self.entries.iter_mut().flatten() {
-                *entry = Gradient::Dense((entry.dense()? * self.scale)?);
+                *entry = Gradient::Dense((whole(entry.dense()?)? * self.scale)?);
             }
             self.scale = 1.0;
         }
@@ -249,7 +257,7 @@ impl Gradients {
             *mine = Some(match mine.take() {
                 Some(mine) => mine.plus(theirs, factor)?,
                 None if factor == 1.0 => theirs.clone(),
-                None => Gradient::Dense((theirs.dense()? * factor)?),
+                None => Gradient::Dense((whole(theirs.dense()?)? * factor)?),
             });
         }
         Ok(())

@@ -3,8 +3,9 @@
 use candle_core::{DType, Device};
 use serde::{Deserialize, Serialize};
 
-/// What the linears of an encoder's layers multiply. Parameters, their gradients and the optimiser's moments are f32 in any
-/// case, and so are norms, soft-max, the pooler, heads and losses.
+/// What the linears of an encoder's layers multiply. Parameters, sums of their gradients and the optimiser's moments are f32 in
+/// any case, and so are norms, soft-max, the pooler, heads and losses. (On a GPU one product's gradient of a bfloat16 linear is
+/// bfloat16 until it is added to another or used.)
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {

@@ -212,7 +212,7 @@ fn encoders(device: &Device, tolerance: f64) -> Result<Vec<Outcome>> {
 /// The pooled vector and all gradients, one after the other.
 fn pooled(config: &EncoderConfig, precision: Precision, device: &Device) -> Result<Vec<Vec<f64>>> {
     let mut config = config.clone();
-    // Masks differ between devices.
+    // A mask is a function of the element's place, and a GPU's batch is padded further.
     (config.hidden_dropout, config.attention_dropout) = (0.0, 0.0);
     let mut encoder = Encoder::new(&config, 5, device)?;
     encoder.set_precision(precision);

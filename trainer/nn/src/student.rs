@@ -180,11 +180,15 @@ impl Student {
         write(&folder.join("attar.toml"), text.as_bytes())
     }
 
-    /// Reads a student folder.
+    /// The heads of a student folder, without its weights.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Io`] for a missing file, [`crate::ErrorKind::Format`] for one that is malformed or does not fit the others.
-    pub fn load(folder: &Path, device: &Device) -> Result<Self> {
+    /// As [`Student::load`].
+    pub fn heads_of(folder: &Path) -> Result<Vec<HeadSpec>> {
+        Ok(Self::manifest(folder)?.heads)
+    }
+
+    fn manifest(folder: &Path) -> Result<Manifest> {
         let path = folder.join("attar.toml");
         if !path.is_file() {
             let encoder = folder.join("config.json").is_file();
@@ -208,13 +212,22 @@ impl Student {
                 ),
             ));
         }
+        manifest.heads.iter().try_for_each(|spec| spec.check().map_err(|e| Error::format(&path, e)))?;
+        Ok(manifest)
+    }
+
+    /// Reads a student folder.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Io`] for a missing file, [`crate::ErrorKind::Format`] for one that is malformed or does not fit the others.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self> {
+        let manifest = Self::manifest(folder)?;
         let config = EncoderConfig::load(&folder.join("config.json"))?;
         let weights = folder.join("model.safetensors");
         let tensors: HashMap<String, Tensor> = load_tensors(&weights)?;
         let source = Source { tensors: Some(&tensors), origin: &weights, prefixes: &[], seed: 0, device };
         let mut student = Self::new(Encoder::from_source(config, &Layers::All, &source)?);
         for spec in manifest.heads {
-            spec.check().map_err(|e| Error::format(&path, e))?;
             student.attach(spec, &source)?;
         }
         student.provenance = manifest.provenance;

@@ -16,7 +16,9 @@ impl RunConfig {
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "read", e))?;
         let config = match super::extend::extended(path, &text)? {
-            Some(table) => Self::from_table(table),
+            Some(table) => {
+                Self::from_table(table).map_err(|e| Error::config(format!("{e} (here or in what it extends)")))
+            }
             None => Self::parse(&text),
         };
         let mut config = config.map_err(|e| Error::config(format!("{}: {e}", path.display())))?;
@@ -73,7 +75,9 @@ impl RunConfig {
                 set.teachers.retain(|name| names.contains(name));
             }
             stage.sets.retain(|set| !set.teachers.is_empty());
-            stage.matching = None;
+            if stage.matching.as_ref().is_some_and(|matching| !names.contains(&matching.teacher)) {
+                stage.matching = None;
+            }
         }
         Ok(part)
     }
@@ -183,9 +187,19 @@ impl RunConfig {
                     teacher.name
                 )));
             }
+            if teacher.fine_tune && teacher.sets.is_empty() {
+                return Err(Error::config(format!(
+                    "teacher {:?}: fine_tune = true, but no set of stage 2 has gold labels (gold = false)",
+                    teacher.name
+                )));
+            }
             for set in &teacher.sets {
                 self.check_set(set)?;
+                check_answered(set, &format!("teacher {:?}", teacher.name), false)?;
             }
+        }
+        for set in &self.stage2.sets {
+            check_answered(set, "stage2", self.scheme != Scheme::FineTune && !set.teachers.is_empty())?;
         }
         for set in self.stage1.iter().flat_map(|s| &s.sets) {
             if set.teachers.is_empty() {
@@ -238,6 +252,17 @@ pub(crate) fn describe(error: &toml::de::Error, text: &str) -> String {
         return format!("{place}unknown key `{unknown}`, did you mean `{nearest}`? (valid here: {})", valid.join(", "));
     }
     format!("{place}{message}")
+}
+
+/// A set without gold labels needs somebody who answers it.
+fn check_answered(set: &SetConfig, place: &str, answered: bool) -> Result<()> {
+    if set.gold || answered {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "{place}: a set of head {:?} has gold = false and nobody else to learn from; name its teachers, or leave gold out",
+        set.head
+    )))
 }
 
 /// Levenshtein's distance.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// The key that names the extended file, relative to the file's own folder.
+/// The key that names the extended file, of the same folder.
 const KEY: &str = "extends";
 
 /// The table of a run file with what it extends below it: tables are merged, everything else is replaced. `None` where it extends
@@ -35,10 +35,14 @@ fn parse(path: &Path, text: &str) -> Result<Option<(toml::Table, Option<PathBuf>
     let Ok(mut table) = toml::from_str::<toml::Table>(text) else { return Ok(None) };
     match table.remove(KEY) {
         None => Ok(None),
-        Some(toml::Value::String(name)) => Ok(Some((table, Some(path.parent().unwrap_or(Path::new(".")).join(name))))),
-        Some(other) => {
-            Err(Error::config(format!("{}: {KEY} = {other}, expected the path of another run file", path.display())))
+        // In the same folder, from which the paths in both count.
+        Some(toml::Value::String(name)) if Path::new(&name).file_name() == Some(name.as_ref()) => {
+            Ok(Some((table, Some(path.with_file_name(name)))))
         }
+        Some(other) => Err(Error::config(format!(
+            "{}: {KEY} = {other}, expected the name of another run file in the same folder",
+            path.display()
+        ))),
     }
 }
 

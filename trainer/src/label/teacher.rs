@@ -1,9 +1,10 @@
 //! Models that answer for a student to learn from.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use attar_nn::{Encoder, Layers, Precision, Student};
+use attar_nn::{Encoder, EncoderConfig, HeadSpec, Layers, Precision, Student};
 use candle_core::Device;
 use rayon::prelude::*;
 
@@ -32,17 +33,22 @@ enum Model {
     Classifier(Box<Student>),
 }
 
-/// A loaded teacher.
+/// A teacher; its weights are read when it first has to answer.
 pub struct Teacher {
     name: String,
     hash: String,
-    model: Model,
+    kind: TeacherKind,
+    folder: PathBuf,
+    precision: Precision,
+    /// A classifier's.
+    heads: Vec<HeadSpec>,
+    model: OnceLock<Model>,
     tokenizer: PairTokenizer,
     device: Device,
 }
 
 impl Teacher {
-    /// Loads a teacher from its folder.
+    /// Opens a teacher's folder.
     ///
     /// # Errors
     /// When the folder lacks a file, or holds another architecture than `kind` needs.
@@ -54,17 +60,10 @@ impl Teacher {
         device: &Device,
         precision: Precision,
     ) -> Result<Self> {
-        let model = match kind {
-            TeacherKind::SentenceEncoder => {
-                let mut encoder = Encoder::load(folder, &Layers::All, device)?;
-                encoder.set_precision(precision);
-                Model::Sentences(Box::new(encoder))
-            }
-            TeacherKind::Classifier => {
-                let mut student = Student::load(folder, device)?;
-                student.set_precision(precision);
-                Model::Classifier(Box::new(student))
-            }
+        EncoderConfig::load(&folder.join("config.json"))?;
+        let heads = match kind {
+            TeacherKind::SentenceEncoder => Vec::new(),
+            TeacherKind::Classifier => Student::heads_of(folder)?,
         };
         let mut hash = Fingerprint::new()
             .with("model", hash_model(folder)?)
@@ -75,7 +74,36 @@ impl Teacher {
         }
         let hash = hash.hex();
         let tokenizer = PairTokenizer::from_folder(folder, max_len)?;
-        Ok(Self { name: name.to_owned(), hash, model, tokenizer, device: device.clone() })
+        Ok(Self {
+            name: name.to_owned(),
+            hash,
+            kind,
+            folder: folder.to_owned(),
+            precision,
+            heads,
+            model: OnceLock::new(),
+            tokenizer,
+            device: device.clone(),
+        })
+    }
+
+    fn model(&self) -> Result<&Model> {
+        if let Some(model) = self.model.get() {
+            return Ok(model);
+        }
+        let model = match self.kind {
+            TeacherKind::SentenceEncoder => {
+                let mut encoder = Encoder::load(&self.folder, &Layers::All, &self.device)?;
+                encoder.set_precision(self.precision);
+                Model::Sentences(Box::new(encoder))
+            }
+            TeacherKind::Classifier => {
+                let mut student = Student::load(&self.folder, &self.device)?;
+                student.set_precision(self.precision);
+                Model::Classifier(Box::new(student))
+            }
+        };
+        Ok(self.model.get_or_init(|| model))
     }
 
     /// The hash of its folder and of the settings that change its answers.
@@ -88,16 +116,19 @@ impl Teacher {
     /// # Errors
     /// A configuration error when it cannot answer for the head.
     pub fn key(&self, head: &str, labels: &[String], rows: &[Row]) -> Result<StoreKey> {
-        let values = match &self.model {
-            Model::Sentences(_) if head == "relevance" => TeacherKind::SentenceEncoder.values(),
-            Model::Sentences(_) => {
+        match self.kind {
+            TeacherKind::SentenceEncoder if head == "relevance" => {}
+            TeacherKind::SentenceEncoder => {
                 return Err(Error::config(format!(
                     "teacher {:?} is a sentence encoder and answers for head \"relevance\" only, not for {head:?}",
                     self.name
                 )));
             }
-            Model::Classifier(model) => {
-                let spec = model.head(head)?;
+            TeacherKind::Classifier => {
+                let spec = self.heads.iter().find(|spec| spec.name == head).ok_or_else(|| {
+                    let known: Vec<&str> = self.heads.iter().map(|spec| spec.name.as_str()).collect();
+                    Error::config(format!("teacher {:?}: no head {head:?}; it has {}", self.name, known.join(", ")))
+                })?;
                 if spec.labels != labels {
                     return Err(Error::config(format!(
                         "teacher {:?}: head {head:?} has the labels {}, expected {}",
@@ -106,9 +137,9 @@ impl Teacher {
                         labels.join(", ")
                     )));
                 }
-                TeacherKind::Classifier.values()
             }
-        };
+        }
+        let values = self.kind.values();
         Ok(StoreKey::new(&self.name, &self.hash, head, labels, values, rows))
     }
 
@@ -134,7 +165,7 @@ impl Teacher {
             }
             stop.check()?;
             let part = &rows[range];
-            let values = match &self.model {
+            let values = match self.model()? {
                 Model::Sentences(encoder) => self.cosines(encoder, part)?.into_iter().map(|c| vec![c]).collect(),
                 Model::Classifier(model) => {
                     let truncation = truncation_for(&store.key().head);
@@ -153,7 +184,7 @@ impl Teacher {
     /// # Errors
     /// A configuration error when the teacher is no sentence encoder; a model error.
     pub fn score(&self, rows: &[Row]) -> Result<Vec<f32>> {
-        match &self.model {
+        match self.model()? {
             Model::Sentences(encoder) => self.cosines(encoder, rows),
             Model::Classifier(_) => Err(Error::config(format!(
                 "teacher {:?} is a classifier; only a sentence encoder has cosines",
@@ -174,7 +205,8 @@ impl Teacher {
         let tokens = texts.par_iter().map(|&(key, text)| Ok((key, self.tokenizer.single(text)?)));
         let mut missing = tokens.collect::<Result<Vec<(u64, Tokens)>>>()?;
         missing.sort_by_key(|(_, tokens)| tokens.len());
-        for batch in missing.chunks(evaluate::evaluation_batch(&self.device)) {
+        let longest = missing.last().map_or(0, |(_, tokens)| tokens.len());
+        for batch in missing.chunks(evaluate::evaluation_batch(&self.device, longest)) {
             let inputs = batch_of(batch.iter().map(|(_, tokens)| tokens), encoder.config().pad_id, &self.device)?;
             let embeddings = encoder.embed(&inputs)?.to_vec2::<f32>()?;
             for ((key, _), embedding) in batch.iter().zip(embeddings) {

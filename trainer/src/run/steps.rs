@@ -122,7 +122,7 @@ impl Runner<'_> {
         if loaded.is_none() && !missing.is_empty() {
             return Err(Error::config(format!(
                 "teacher {:?}: {} of {} shards of its soft labels for {} rows of head {:?} are not in {}; label these rows where the \
-                 teacher is (attar-train run FILE --teachers {}), or leave `labels` out",
+                 teacher is (attar-train run FILE --shared FOLDER --teachers {}), or leave `labels` out",
                 teacher.name,
                 missing.len(),
                 store.shards().len(),

@@ -14,6 +14,11 @@ const GROUP: usize = 8;
 
 /// The rows `ids` of a table `[rows, width]`: result `[ids, width]`.
 pub(crate) fn rows(table: &Tensor, ids: &[u32]) -> Result<Tensor> {
+    // On a GPU a wrong one would end the whole context, and later.
+    let (rows, _) = table.dims2()?;
+    if let Some(id) = ids.iter().find(|&&id| id as usize >= rows) {
+        candle_core::bail!("row {id} of a table with {rows} rows");
+    }
     let index = Tensor::from_slice(ids, ids.len(), table.device())?;
     table.contiguous()?.apply_op1(Rows { ids: ids.to_vec(), index })
 }

@@ -119,7 +119,8 @@ impl<'a> Launcher<'a> {
             shared_mem_bytes: grid.shared,
         };
         // SAFETY: each caller passes the arguments of the kernel's signature in `kernels.cu`, with pointers to as many
-        // elements as its counts say; memory is freed in the order of the same stream.
+        // elements as its counts say; memory is freed in the order of the same stream, that of the one thread that uses the device (see the
+        // module's documentation).
         unsafe { launch.launch(config) }.w()?;
         Ok(())
     }

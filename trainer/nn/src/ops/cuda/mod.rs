@@ -2,7 +2,10 @@
 //!
 //! Products go to cuBLAS through candle; `kernels.cu` holds what comes between them. As on the CPU, a parameter's gradient is
 //! deposited with the running [`crate::backward`]. With `ATTAR_CUDA=composite` in the environment nothing fits here, and the
-//! composites of candle's operators run instead.
+//! composites of candle's operators run instead (but for dropout, whose masks would have to be made on the host).
+//!
+//! candle gives each host thread a stream of its own and the kernels record no events: use one device from one thread, or
+//! synchronise it before another takes over.
 
 pub(crate) mod attention;
 mod launch;
