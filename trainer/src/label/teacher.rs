@@ -60,11 +60,11 @@ impl Teacher {
         device: &Device,
         precision: Precision,
     ) -> Result<Self> {
-        EncoderConfig::load(&folder.join("config.json"))?;
         let heads = match kind {
             TeacherKind::SentenceEncoder => Vec::new(),
             TeacherKind::Classifier => Student::heads_of(folder)?,
         };
+        EncoderConfig::load(&folder.join("config.json"))?;
         let mut hash = Fingerprint::new()
             .with("model", hash_model(folder)?)
             .with("max_len", max_len.to_string())
