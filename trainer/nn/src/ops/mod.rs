@@ -219,10 +219,11 @@ pub fn residual_layer_norm(
     dropout: Option<Dropout>,
 ) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
-    if residual.dims() == x.dims() && residual.dtype() == x.dtype() {
-        if let Some(op) = cuda_norm(x, weight, bias, eps, dropout) {
-            return Ok(x.contiguous()?.apply_op3(&residual.contiguous()?, weight, op)?);
-        }
+    if residual.dims() == x.dims()
+        && residual.dtype() == x.dtype()
+        && let Some(op) = cuda_norm(x, weight, bias, eps, dropout)
+    {
+        return Ok(x.contiguous()?.apply_op3(&residual.contiguous()?, weight, op)?);
     }
     if !(fast_norm(x, weight, bias) && cpu::fits(&[residual]) && residual.dims() == x.dims()) {
         return composite::layer_norm(&(composite::dropout(x, dropout)? + residual)?, weight, bias, eps);
