@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From pretrained encoders and data to attar-base.attar: bash examples/cpu/train-base.sh DATA ENCODERS [OPTIONS OF attar-train run]
+# Without a GPU, from pretrained encoders and data to attar-base.attar as it was before train-students.sh: bash examples/cpu/train-base.sh DATA ENCODERS [OPTIONS OF attar-train run]
 #
 #   bash examples/cpu/train-base.sh artifacts/data artifacts/pretrained --precision bf16 --checkpoint-minutes 5
 #
@@ -18,7 +18,7 @@ cargo build --release -p attar-trainer -p attar-quantize
 step() {
   target/release/attar-train run "examples/cpu/$1.toml" --data "$data" --encoders "$encoders" -o "$work/runs/$2" "${@:3}"
 }
-step train-base base "$@"
+step train-base cpu-base "$@"
 step train-base-relevance base-relevance "$@"
 step train-teacher teacher "$@"
 step train-base-distilled base-distilled --shared "$work/shared" "$@"

@@ -352,10 +352,9 @@ impl Encoder {
             let cut = Batch { ids: cut(&batch.ids)?, types: cut(&batch.types)?, lengths: batch.lengths.clone() };
             return self.run(&cut, mode, capture, first_only);
         }
-        if seq > self.config.max_tokens() {
+        if seq > most {
             return Err(Error::argument(format!(
-                "batch of {seq} tokens, expected at most {}: the position table ends there; truncate the input",
-                self.config.max_tokens()
+                "batch of {seq} tokens, expected at most {most}: the position table ends there; truncate the input"
             )));
         }
         let track = mode != Mode::Eval;

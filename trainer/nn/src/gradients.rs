@@ -301,3 +301,23 @@ impl Gradients {
         Ok(norm)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 1 and 2⁻⁹ are bfloat16 numbers, their sum is none.
+    #[test]
+    #[allow(clippy::unwrap_used)]
+    fn bfloat16_gradients_add_up_in_f32() {
+        let half = |x: f32| Tensor::new(&[x], &Device::Cpu).unwrap().to_dtype(DType::BF16).unwrap();
+        let of = |x: f32, scale: f64| Gradients { entries: vec![Some(Gradient::Dense(half(x)))], scale };
+        let value = |g: &Gradients| g.get(0).unwrap().unwrap().to_vec1::<f32>().unwrap()[0];
+        let mut sum = of(1.0, 1.0);
+        sum.accumulate(&of(0.001_953_125, 1.0)).unwrap();
+        assert_eq!(value(&sum), 1.001_953_125);
+        let mut scaled = of(1.0, 1.0);
+        scaled.accumulate(&of(1.0, 0.001_953_125)).unwrap();
+        assert_eq!(value(&scaled), 1.001_953_125);
+    }
+}

@@ -113,13 +113,15 @@ impl std::fmt::Display for Circumstances {
 /// # Errors
 /// Any error of its steps; after [`crate::ErrorKind::Interrupted`], the same call goes on.
 pub fn run(config: &RunConfig, options: &RunOptions) -> Result<Vec<FileScores>> {
+    // First, so that a device that is not there changes nothing.
+    let device = attar_nn::choose_device(&options.device)?;
     files::create_folder(&options.output)?;
     let record = RunRecord { config: config.clone(), circumstances: Circumstances::of(options) };
     let resolved = toml::to_string(&config).map_err(|e| Error::model("writing the resolved configuration", e))?;
     options.reporter.say(format!("{}\n# seed {}, {}", resolved.trim_end(), config.seed, record.circumstances));
     write_json(&options.output.join("run.json"), &record)?;
 
-    let runner = Runner::with_teachers(config, options, record.circumstances.commit)?;
+    let runner = Runner::with_teachers(config, options, device, record.circumstances.commit)?;
     let students = (0..runner.student_count()).map(|number| runner.distil(number)).collect::<Result<Vec<_>>>()?;
     let scores = runner.evaluate(&students)?;
     report::write(&options.output)?;
@@ -132,7 +134,7 @@ pub fn run(config: &RunConfig, options: &RunOptions) -> Result<Vec<FileScores>> 
 /// # Errors
 /// As [`run`].
 pub fn prepare(config: &RunConfig, options: &RunOptions) -> Result<()> {
-    Runner::with_teachers(config, options, commit())?.label_sets()
+    Runner::with_teachers(config, options, attar_nn::choose_device(&options.device)?, commit())?.label_sets()
 }
 
 /// As [`run`], but a run whose settings, data and encoders have not changed since it ended is not looked into at all: its
@@ -202,14 +204,13 @@ struct Runner<'a> {
 
 impl<'a> Runner<'a> {
     /// A run whose pairs are built and whose teachers are fine-tuned.
-    fn with_teachers(config: &'a RunConfig, options: &'a RunOptions, commit: String) -> Result<Self> {
+    fn with_teachers(config: &'a RunConfig, options: &'a RunOptions, device: Device, commit: String) -> Result<Self> {
         if options.precision == Precision::Int8 {
             return Err(Error::config(
                 "--precision int8 has no gradients to train with; train in f32 or bf16, and give `precision = \"int8\"` to the \
                  [[teachers]] that are to answer in it",
             ));
         }
-        let device = attar_nn::choose_device(&options.device)?;
         let mut runner = Self {
             config,
             options,

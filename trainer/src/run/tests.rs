@@ -322,6 +322,13 @@ fn teachers_prepared_apart_and_their_labels_alone_serve_a_run() {
 }
 
 #[test]
+fn a_device_that_is_not_there_changes_nothing() {
+    let world = World::new();
+    assert!(world.run_with("1-o-1", "\"a\"", false, |_, options| options.device = "gpu".into()).is_err());
+    assert!(!world.folder.path().join("1-o-1").exists());
+}
+
+#[test]
 fn a_part_of_a_set_keeps_the_rows_with_gold_labels() {
     let world = World::new();
     let tokenizer = crate::data::PairTokenizer::from_folder(&world.folder.path().join("tokenizer"), 32).unwrap();

@@ -271,3 +271,14 @@ fn int8_answers_and_does_not_train() {
         assert_eq!(error.kind(), ErrorKind::Argument);
     }
 }
+
+#[test]
+fn padding_beyond_the_position_table_is_left_out() {
+    let encoder = Encoder::new(&bert(), 3, &Device::Cpu).unwrap();
+    let most = encoder.config().max_tokens();
+    let exact = Batch::new(&[(vec![3; most], vec![0; most]), (vec![4, 5], vec![0, 1])], 0, &Device::Cpu).unwrap();
+    let pad = |t: &Tensor| t.pad_with_zeros(1, 0, 4).unwrap();
+    let padded = Batch { ids: pad(&exact.ids), types: pad(&exact.types), lengths: exact.lengths.clone() };
+    let pooled = |batch: &Batch| encoder.pool(batch, Mode::Eval).unwrap().to_vec2::<f32>().unwrap();
+    assert_eq!(pooled(&padded), pooled(&exact));
+}
