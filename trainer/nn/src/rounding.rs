@@ -1,12 +1,8 @@
 //! A student with the roundings of an int8 runtime: what quantisation-aware training computes with.
 
-use candle_core::{Device, Tensor, Var};
-use rayon::prelude::*;
+use candle_core::{Tensor, Var};
 
-use crate::{Result, Student};
-
-/// Rows that one task rounds.
-const ROWS: usize = 256;
+use crate::{Result, Student, ops};
 
 /// A student whose linears have the weights, and read the inputs, that an int8 bundle would give them (min-max ranges, word and
 /// position embeddings with a scale a row; norms, biases and heads stay f32). [`Int8Student::restore`], or the end of this
@@ -31,10 +27,7 @@ impl Student {
         for parameter in self.encoder().rounded_parameters() {
             let var = &parameter.var;
             let master = var.as_detached_tensor().copy()?;
-            let width = var.dims2()?.1;
-            let mut values = master.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
-            values.par_chunks_mut(ROWS * width).for_each(|rows| attar_rounding::int8::round_weights(rows, width));
-            let rounded = Tensor::from_vec(values, var.shape(), &Device::Cpu)?.to_device(var.device())?;
+            let rounded = ops::round_weights(&master)?;
             simulated.masters.push((var, master));
             var.set(&rounded)?;
         }

@@ -40,6 +40,7 @@ pub fn run(device: &Device) -> Result<Vec<Outcome>> {
     let tolerance = if device.is_cuda() { 4e-3 } else { 1e-5 };
     let mut outcomes = operators(device, tolerance)?;
     outcomes.extend(encoders(device, tolerance)?);
+    outcomes.push(int8_weights(device)?);
     outcomes.push(training(device, Precision::F32)?);
     outcomes.push(training(device, Precision::Bf16)?);
     Ok(outcomes)
@@ -76,6 +77,9 @@ fn operators(device: &Device, tolerance: f64) -> Result<Vec<Outcome>> {
         &|t| ops::residual_layer_norm(&t[0], &t[1], &t[2], &t[3], 1e-12, dropout),
         &|t| composite::layer_norm(&(composite::dropout(&t[0], dropout)? + &t[1])?, &t[2], &t[3], 1e-12),
     )?;
+    check("activations rounded to int8", &[x()], &|t| ops::round_activations(&t[0]), &|t| {
+        composite::round_activations(&t[0])
+    })?;
     let (queries, keys, values) = (normal(&[24, 24], 13), normal(&[24, 24], 14), normal(&[24, 24], 15));
     let biases = [16, 17, 18].map(|seed| normal(&[24], seed));
     let [query_bias, key_bias, value_bias] = &biases;
@@ -227,6 +231,21 @@ fn pooled(config: &EncoderConfig, precision: Precision, device: &Device) -> Resu
         }
     }
     Ok(vec![flat(&pooled)?, all])
+}
+
+/// A student's weights as int8 training rounds them on the device, against the rounding of the bundle: to the bit.
+fn int8_weights(device: &Device) -> Result<Outcome> {
+    let config = EncoderConfig::bert(2, 48, 4, 96, 120);
+    let rounded = |device: &Device| -> Result<Vec<f64>> {
+        let student = Student::new(Encoder::new(&config, 5, device)?);
+        let int8 = student.simulate_int8()?;
+        let weights = student.encoder().rounded_parameters();
+        let all = weights.iter().map(|p| flat(p.var.as_tensor())).collect::<Result<Vec<_>>>()?.concat();
+        int8.restore()?;
+        Ok(all)
+    };
+    let error = difference(&rounded(device)?, &rounded(&Device::Cpu)?);
+    Ok(Outcome { name: "weights rounded to int8".to_owned(), error, tolerance: 0.0 })
 }
 
 /// A student learns one batch by heart: the loss it ends with.

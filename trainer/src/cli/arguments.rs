@@ -245,6 +245,18 @@ pub struct PairsArguments {
     /// Use at most this many questions
     #[arg(long)]
     pub limit: Option<usize>,
+    /// Add passages with some words replaced by near ones: those that this encoder's word embeddings say
+    #[arg(long, value_name = "ENCODER")]
+    pub reword: Option<PathBuf>,
+    /// For --reword: how many of each positive
+    #[arg(long, default_value_t = 4, requires = "reword")]
+    pub copies: usize,
+    /// For --reword: share of the words that are replaced
+    #[arg(long, default_value_t = 0.25, requires = "reword")]
+    pub share: f64,
+    /// For --reword: a word is replaced by one of this many nearest
+    #[arg(long, default_value_t = 15, requires = "reword")]
+    pub neighbours: usize,
     /// File whose questions and passages must not occur; can be repeated
     #[arg(long, value_name = "FILE")]
     pub exclude: Vec<PathBuf>,

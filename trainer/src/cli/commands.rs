@@ -12,7 +12,7 @@ use attar_trainer::config::{
 use attar_trainer::data::{Columns, ReadOptions, RowFilter, head_labels, read};
 use attar_trainer::fetch::{self as fetching, FetchOptions, Kind, PRESETS, Request};
 use attar_trainer::label::{LabelStore, ShardSet, Teacher};
-use attar_trainer::pairs::{Cut, PairSource, PairsConfig, SourceKind, build_from, write_pairs};
+use attar_trainer::pairs::{Cut, PairSource, PairsConfig, RewordConfig, SourceKind, build_from, write_pairs};
 use attar_trainer::progress::{Reporter, Stop};
 use attar_trainer::report::Report;
 use attar_trainer::run::{FileScores, RunOptions, score_file};
@@ -160,6 +160,12 @@ pub fn pairs(a: &PairsArguments, common: &Common, stop: &Stop) -> Done {
         bm25: a.bm25,
         random: a.random,
         limit: a.limit,
+        reword: a.reword.as_ref().map(|encoder| RewordConfig {
+            encoder: encoder.clone(),
+            copies: a.copies,
+            share: a.share,
+            neighbours: a.neighbours,
+        }),
         exclude: a.exclude.clone(),
     };
     let mut progress = None;

@@ -154,6 +154,11 @@ impl RunConfig {
         unique("head", self.student.heads.iter().map(|h| h.name.as_str()).collect())?;
         unique("teacher", self.teachers.iter().map(|t| t.name.as_str()).collect())?;
         unique("pairs", self.pairs.iter().map(|p| p.name.as_str()).collect())?;
+        for pairs in &self.pairs {
+            if let Some(reword) = &pairs.reword {
+                reword.check().map_err(|e| e.with_hint(format!("pairs {:?}", pairs.name)))?;
+            }
+        }
         for head in &self.student.heads {
             head.labels()?;
             self.scheme.check(&head.name, self.teachers_of(&head.name).len())?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::PairsConfig;
 use super::bm25::Bm25;
+use super::reword::{Neighbours, reword};
 use super::sources::{Collection, Question, keep_some, read_source};
 use crate::data::{RowFilter, read_rows};
 use crate::error::Result;
@@ -23,6 +24,8 @@ pub enum PairKind {
     Bm25,
     /// Any other passage.
     Random,
+    /// A positive with some words replaced.
+    Reworded,
 }
 
 impl PairKind {
@@ -33,6 +36,7 @@ impl PairKind {
             Self::Given => "given",
             Self::Bm25 => "bm25",
             Self::Random => "random",
+            Self::Reworded => "reworded",
         }
     }
 }
@@ -59,24 +63,44 @@ const BM25_DEPTH: usize = 24;
 /// `random` ones. A function of the collection and the numbers alone.
 ///
 /// A BM25 negative is labelled 0 only when the answer's text is known and does not occur in it; otherwise its label is
-/// left open, for a teacher to say.
+/// left open, for a teacher to say. So is that of a reworded positive; the words' neighbours are those of `reword.encoder`.
 ///
 /// # Errors
-/// When the full-text index fails, or `progress` returns an error; it is told how many questions are done, of how many.
+/// When the full-text index fails or the encoder cannot be read, or `progress` returns an error; it is told how many questions
+/// are done, of how many.
 pub fn build(
     mut collection: Collection,
-    bm25: usize,
-    random: usize,
-    limit: Option<usize>,
+    config: &PairsConfig,
     seed: u64,
     mut progress: impl FnMut(usize, usize) -> Result<()>,
 ) -> Result<Vec<BuiltPair>> {
+    let (bm25, random) = (config.bm25, config.random);
     let mut questions = std::mem::take(&mut collection.questions);
-    keep_some(&mut questions, limit);
+    keep_some(&mut questions, config.limit);
     let passages = &collection.passages;
+    let reworder = match &config.reword {
+        Some(reword) => {
+            reword.check()?;
+            let given = questions.iter().flat_map(|q| q.positives.iter().map(|&n| passages[n].as_str()));
+            let texts = questions.iter().map(|q| q.text.as_str()).chain(given);
+            Some((reword, Neighbours::in_encoder(&reword.encoder, texts, reword.neighbours)?))
+        }
+        None => None,
+    };
     let index = if bm25 > 0 { Some(Bm25::new(passages.iter().map(String::as_str))?) } else { None };
     let mut pairs = Vec::new();
     for (number, question) in questions.iter().enumerate() {
+        if let Some((config, neighbours)) = &reworder {
+            let given: Vec<&str> = question.positives.iter().map(|&n| passages[n].as_str()).collect();
+            let new = reword(question, &given, neighbours, config, seed);
+            pairs.extend(new.into_iter().enumerate().map(|(count, passage)| BuiltPair {
+                id: format!("{}-{}{count}", question.id, PairKind::Reworded.name()),
+                question: question.text.clone(),
+                passage,
+                relevant: None,
+                kind: PairKind::Reworded,
+            }));
+        }
         let mut choice = Random::new(&[seed, hash_text(&question.text)]);
         let mut used: HashSet<usize> = question.positives.iter().copied().collect();
         let mut add = |passage: usize, kind: PairKind, relevant: Option<bool>, count: usize| {
@@ -155,7 +179,8 @@ pub fn write_pairs(path: &Path, pairs: &[BuiltPair]) -> Result<()> {
     })
 }
 
-/// Reads the sources of pairs and builds them; `resolve` says where a configured path lies.
+/// Reads the sources of pairs and builds them; `resolve` says where a configured path lies. (That of `reword.encoder` is taken as
+/// it is.)
 ///
 /// # Errors
 /// As [`read_source`] and [`build`].
@@ -175,5 +200,5 @@ pub fn build_from(
     for source in &config.sources {
         read_source(&mut collection, &resolve(&source.path), source, &excluded)?;
     }
-    build(collection, config.bm25, config.random, config.limit, seed, progress)
+    build(collection, config, seed, progress)
 }

@@ -2,6 +2,7 @@
 
 mod bm25;
 mod build;
+mod reword;
 mod sentences;
 mod sources;
 
@@ -13,6 +14,7 @@ use crate::data::Columns;
 
 pub use bm25::Bm25;
 pub use build::{BuiltPair, PairKind, build, build_from, write_pairs};
+pub use reword::{Neighbours, RewordConfig};
 pub use sentences::split_sentences;
 pub use sources::{Collection, Question, read_source};
 
@@ -33,6 +35,9 @@ pub struct PairsConfig {
     /// Use at most this many questions of all sources together.
     #[serde(default)]
     pub limit: Option<usize>,
+    /// Further passages for each question: those of its positives with some words replaced. For a teacher to label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reword: Option<RewordConfig>,
     /// Files (of sets that something is measured on) whose questions and passages must not occur.
     #[serde(default)]
     pub exclude: Vec<PathBuf>,

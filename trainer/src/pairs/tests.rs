@@ -58,7 +58,7 @@ fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
 }
 
 fn config(sources: Vec<PairSource>) -> PairsConfig {
-    PairsConfig { name: "p".into(), sources, bm25: 1, random: 1, limit: None, exclude: Vec::new() }
+    PairsConfig { name: "p".into(), sources, bm25: 1, random: 1, limit: None, reword: None, exclude: Vec::new() }
 }
 
 fn squad(path: PathBuf, cut: Cut) -> PairSource {

@@ -72,6 +72,11 @@ impl Runner<'_> {
             let Some(stage) = stage else { continue };
             check_frozen(name, stage.training.frozen_layers, layers)?;
         }
+        for pairs in &self.config.pairs {
+            if let Some(reword) = &pairs.reword {
+                self.check_encoder(&format!("reword.encoder of pairs {:?}", pairs.name), &reword.encoder, 0)?;
+            }
+        }
         for teacher in teachers.iter().filter(|t| self.config.teaches(t) && t.labels.is_none()) {
             let name = format!("teacher {:?}", teacher.name);
             let encoder = self.check_encoder(&format!("encoder of {name}"), &teacher.encoder, teacher.max_len)?;

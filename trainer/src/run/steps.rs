@@ -11,7 +11,7 @@ use crate::canonical::canonical;
 use crate::config::{Calibration, SetConfig, TeacherConfig, TeacherKind};
 use crate::data::{LabelMap, Row, RowFilter, read_rows};
 use crate::error::{Error, Result};
-use crate::hash::{Fingerprint, hash_file};
+use crate::hash::{Fingerprint, hash_file, hash_model};
 use crate::label::{LabelStore, ShardSet, StoreKey, Teacher, Values, fit_calibration};
 use crate::pairs::{self, PairsConfig};
 
@@ -31,6 +31,12 @@ impl Runner<'_> {
         for path in config.sources.iter().map(|s| &s.path).chain(&config.exclude) {
             fingerprint.add("file", hash_file(&self.data(path))?.as_bytes());
         }
+        let mut config = config.clone();
+        if let Some(reword) = &mut config.reword {
+            reword.encoder = self.encoder(&reword.encoder);
+            fingerprint.add("encoder", hash_model(&reword.encoder)?.as_bytes());
+        }
+        let config = &config;
         let (path, mark) = match &self.options.shared {
             Some(shared) => {
                 let name = format!("pairs-{}-{}", config.name, fingerprint.hex());

@@ -1,9 +1,13 @@
 //! The definition of each operator, out of plain candle operators: any device, any float type, differentiable by candle.
 
 use candle_core::{D, DType, Device, Tensor};
+use rayon::prelude::*;
 
 use super::{AttentionSpec, Dropout, EmbeddingTables};
 use crate::Result;
+
+/// Rows of weights that one task rounds.
+const ROWS: usize = 256;
 
 /// See [`super::linear`].
 ///
@@ -60,7 +64,7 @@ pub fn round_bf16(x: &Tensor) -> Result<Tensor> {
 pub fn round_weights(w: &Tensor) -> Result<Tensor> {
     let (_, width) = w.dims2()?;
     let mut values = w.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-    attar_rounding::int8::round_weights(&mut values, width);
+    values.par_chunks_mut(ROWS * width.max(1)).for_each(|rows| attar_rounding::int8::round_weights(rows, width));
     Ok(Tensor::from_vec(values, w.shape(), &Device::Cpu)?.to_device(w.device())?.to_dtype(w.dtype())?)
 }
 

@@ -150,7 +150,25 @@ pub fn projections(x: &Tensor, layers: &[(&Tensor, &Tensor)]) -> Result<Tensor> 
 /// # Errors
 /// As [`linear`].
 pub fn round_activations(x: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if cuda::fits(&[x]) && x.elem_count() > 0 {
+        return Ok(x.contiguous()?.apply_op1(cuda::rounding::RoundActivations)?);
+    }
     composite::round_activations(x)
+}
+
+/// Rows of f32 weights `[n, k]` rounded to int8 and back, a scale a row, as an int8 bundle has them. No gradient.
+///
+/// # Errors
+/// As [`linear`].
+pub(crate) fn round_weights(w: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if cuda::fits(&[w]) && w.dtype() == DType::F32 && w.elem_count() > 0 {
+        let rounded = w.detach().copy()?;
+        rounded.inplace_op1(&cuda::rounding::RoundWeights)?;
+        return Ok(rounded);
+    }
+    composite::round_weights(w)
 }
 
 /// `GELU(x wᵀ + b)` with the exact GELU.

@@ -301,6 +301,42 @@ template <typename T> __device__ void sgd(float *w, const T *gradient, float *m,
     }
 }
 
+// ---- int8 rounding: rows of q * scale with q of -127..=127, a warp a row
+
+template <typename T> __device__ __forceinline__ float row_maximum(const T *row, size_t width) {
+    float most = 0.0f;
+    for (size_t i = threadIdx.x & 31; i < width; i += 32) most = fmaxf(most, fabsf(get(row, i)));
+    return warp_max(most);
+}
+
+#define EACH_ROW(row, rows)                                                                                                           \
+    for (size_t row = (size_t)blockIdx.x * (blockDim.x >> 5) + (threadIdx.x >> 5); row < (rows); row += (size_t)gridDim.x * (blockDim.x >> 5))
+
+// As `round_activations` in attar-rounding: rows whose largest magnitude is below `zero` become 0.
+template <typename T> __device__ void round_activations(const T *x, T *y, size_t rows, size_t width, float zero) {
+    EACH_ROW(row, rows) {
+        const T *from = x + row * width;
+        float most = row_maximum(from, width);
+        float scale = most / 127.0f, factor = 127.0f / most;
+        for (size_t i = threadIdx.x & 31; i < width; i += 32) {
+            float q = fminf(fmaxf(rintf(get(from, i) * factor), -127.0f), 127.0f);
+            put(y + row * width, i, most < zero ? 0.0f : q * scale);
+        }
+    }
+}
+
+// As `round_weights` there, in place: a scale that is no normal number makes the row 0.
+__device__ void round_weights(float *w, size_t rows, size_t width) {
+    EACH_ROW(row, rows) {
+        float *at = w + row * width;
+        float scale = row_maximum(at, width) / 127.0f;
+        for (size_t i = threadIdx.x & 31; i < width; i += 32) {
+            float q = fminf(fmaxf(rintf(at[i] / scale), -127.0f), 127.0f);
+            at[i] = scale < 1.17549435e-38f ? 0.0f : q * scale;
+        }
+    }
+}
+
 // ---- the entry points; the host passes plain numbers
 
 #define DROP Drop{key, threshold, keep_scale}
@@ -342,6 +378,9 @@ template <typename T> __device__ void sgd(float *w, const T *gradient, float *m,
                                                        DROP_ARGUMENTS) {                                                              \
         softmax_backward(dp, p, scores, rows, keys, scale, DROP);                                                                     \
     }                                                                                                                                 \
+    extern "C" __global__ void round_activations_##NAME(const T *x, T *y, size_t rows, size_t width, float zero) {                    \
+        round_activations(x, y, rows, width, zero);                                                                                   \
+    }                                                                                                                                 \
     extern "C" __global__ void sum_of_squares_##NAME(const T *x, float *partial, size_t n) { sum_of_squares(x, partial, n); }         \
     extern "C" __global__ void adam_##NAME(float *w, const T *g, float *m, float *v, size_t n, RULE_ARGUMENTS) {                      \
         adam(w, g, m, v, n, RULE);                                                                                                    \
@@ -355,3 +394,5 @@ extern "C" __global__ void segment_sums_f32(const float *x, float *y, const uint
                                             size_t width) {
     segment_sums(x, y, order, starts, ids, width);
 }
+
+extern "C" __global__ void round_weights_f32(float *w, size_t rows, size_t width) { round_weights(w, rows, width); }

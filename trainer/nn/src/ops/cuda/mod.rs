@@ -12,6 +12,7 @@ mod launch;
 pub(crate) mod linear;
 pub(crate) mod norm;
 pub(crate) mod optimizer;
+pub(crate) mod rounding;
 pub(crate) mod table;
 
 use std::sync::OnceLock;
@@ -84,7 +85,7 @@ mod tests {
     /// The file names each kernel for both types of activations.
     #[test]
     fn the_kernels_were_compiled() {
-        for name in ["norm_backward_f32", "norm_backward_bf16", "segment_sums_f32"] {
+        for name in ["norm_backward_f32", "norm_backward_bf16", "segment_sums_f32", "round_weights_f32"] {
             assert!(super::launch::PTX.contains(&format!(".entry {name}(")), "{name}");
         }
     }
