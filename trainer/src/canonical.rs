@@ -15,7 +15,7 @@ use crate::settings::TrainSettings;
 /// default.
 const TEMPLATE: &str = r#"
 name = "\u0000"
-pairs = [{ name = "\u0000", sources = [{ path = "\u0000", kind = "squad" }] }]
+pairs = [{ name = "\u0000", sources = [{ path = "\u0000", kind = "squad" }], reword = { encoder = "\u0000" } }]
 teachers = [{ name = "\u0000", kind = "sentence-encoder", encoder = "\u0000" }]
 evaluate = [{ name = "\u0000", head = "\u0000", path = "\u0000" }]
 [student]

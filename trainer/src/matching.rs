@@ -8,6 +8,7 @@ use attar_nn::{
 use candle_core::{Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
+use crate::data::vocabulary;
 use crate::error::{Error, ErrorKind, Result};
 
 /// `[stage1.match]` or `[stage2.match]`: what the student's last layer learns of a layer of a teacher, besides the answers.
@@ -199,12 +200,7 @@ fn projection(rows: usize, columns: usize, seed: u64, device: &Device) -> Result
 
 /// Whether two `tokenizer.json` give the same tokens the same ids.
 fn same_vocabulary(a: &Path, b: &Path) -> Result<bool> {
-    let vocabulary = |path: &Path| {
-        tokenizers::Tokenizer::from_file(path)
-            .map(|t| t.get_vocab(true))
-            .map_err(|e| Error::new(ErrorKind::Model, format!("{}: {e}", path.display())))
-    };
-    Ok(vocabulary(a)? == vocabulary(b)?)
+    Ok(vocabulary(a, true)? == vocabulary(b, true)?)
 }
 
 #[cfg(test)]

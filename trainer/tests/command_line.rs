@@ -125,6 +125,14 @@ fn pairs_labels_and_distillation_work_command_by_command() {
     let pairs = at("pairs.tsv");
     let arguments = ["pairs", "--squad", "examples/tiny/paragraphs.jsonl", "--cut", "sentences", "-o", &pairs];
     assert!(attar_train(&arguments).status.success());
+    let reworded = at("reworded.tsv");
+    let reword = ["--reword", &teacher, "--copies", "2", "-o", &reworded];
+    let made = attar_train(&[&arguments[..5], &reword].concat());
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    assert!(std::fs::read_to_string(&reworded).unwrap().contains("\treworded\n"));
+    let refused = attar_train(&[&arguments[..5], &["--reword", &teacher, "--share", "2", "-o", &reworded]].concat());
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("share = 2"), "{}", text(&refused.stderr));
     let labels = at("labels");
     let label = ["label", "--teacher", &teacher, "--kind", "classifier", "--data", &pairs, "-o", &labels, "--json"];
     let labelled = attar_train(&label);

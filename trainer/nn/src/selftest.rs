@@ -199,12 +199,15 @@ fn encoders(device: &Device, tolerance: f64) -> Result<Vec<Outcome>> {
     };
     let mut out = Vec::new();
     for (name, config) in [("BERT", bert.clone()), ("MPNet", mpnet)] {
-        let reference = pooled(&config, Precision::F32, &Device::Cpu)?;
-        for (precision, tolerance) in [(Precision::F32, tolerance), (Precision::Bf16, 5e-2)] {
-            let got = pooled(&config, precision, device)?;
+        // What is rounded to int8 can fall to the other side of a half: a step is 1/127 of a row's largest.
+        let cases = [(Precision::F32, false, tolerance), (Precision::Bf16, false, 5e-2), (Precision::Bf16, true, 1e-1)];
+        for (precision, int8, tolerance) in cases {
+            let reference = pooled(&config, Precision::F32, int8, &Device::Cpu)?;
+            let got = pooled(&config, precision, int8, device)?;
             let names = ["pooled vector".to_owned(), "gradients".to_owned()];
+            let rounded = if int8 { " with int8 roundings" } else { "" };
             out.extend(names.into_iter().zip(got.iter().zip(&reference)).map(|(part, (got, expected))| Outcome {
-                name: format!("{name} in {precision:?}: {part}"),
+                name: format!("{name} in {precision:?}{rounded}: {part}"),
                 error: difference(got, expected),
                 tolerance,
             }));
@@ -213,13 +216,14 @@ fn encoders(device: &Device, tolerance: f64) -> Result<Vec<Outcome>> {
     Ok(out)
 }
 
-/// The pooled vector and all gradients, one after the other.
-fn pooled(config: &EncoderConfig, precision: Precision, device: &Device) -> Result<Vec<Vec<f64>>> {
+/// The pooled vector and all gradients, one after the other; with the linears' inputs rounded to int8 or not.
+fn pooled(config: &EncoderConfig, precision: Precision, int8: bool, device: &Device) -> Result<Vec<Vec<f64>>> {
     let mut config = config.clone();
     // A mask is a function of the element's place, and a GPU's batch is padded further.
     (config.hidden_dropout, config.attention_dropout) = (0.0, 0.0);
     let mut encoder = Encoder::new(&config, 5, device)?;
     encoder.set_precision(precision);
+    encoder.set_round_activations(int8);
     let parameters = encoder.parameters()?;
     let pooled = encoder.pool(&batch(device)?, Mode::Train { seed: 1 })?;
     let weights = normal(pooled.dims(), 78).to_device(device)?;

@@ -52,7 +52,7 @@ pub enum Command {
     Distill(DistillArguments),
     /// Fine-tune a teacher on gold labels
     Teacher(TeacherArguments),
-    /// Build question-passage pairs with hard and random negatives
+    /// Build question-passage pairs with hard and random negatives, and reworded passages
     Pairs(PairsArguments),
     /// Compute a teacher's soft labels for a file, once, on disk
     Label(LabelArguments),
@@ -248,10 +248,10 @@ pub struct PairsArguments {
     /// Add passages with some words replaced by near ones: those that this encoder's word embeddings say
     #[arg(long, value_name = "ENCODER")]
     pub reword: Option<PathBuf>,
-    /// For --reword: how many of each positive
+    /// For --reword: how many of each pair, at most
     #[arg(long, default_value_t = 4, requires = "reword")]
     pub copies: usize,
-    /// For --reword: share of the words that are replaced
+    /// For --reword: share of the words that are replaced, of those that the encoder's vocabulary has whole
     #[arg(long, default_value_t = 0.25, requires = "reword")]
     pub share: f64,
     /// For --reword: a word is replaced by one of this many nearest

@@ -170,7 +170,7 @@ pub fn pairs(a: &PairsArguments, common: &Common, stop: &Stop) -> Done {
     };
     let mut progress = None;
     let seed = common.seed.unwrap_or(DEFAULT_SEED);
-    let built = build_from(&config, seed, Path::to_owned, |done, all| {
+    let built = build_from(&config, seed, Path::to_owned, Path::to_owned, |done, all| {
         progress
             .get_or_insert_with(|| Reporter::new(common.quiet).begin("pairs", "questions", all as u64, 0))
             .update(done as u64, String::new);

@@ -156,7 +156,7 @@ impl RunConfig {
         unique("pairs", self.pairs.iter().map(|p| p.name.as_str()).collect())?;
         for pairs in &self.pairs {
             if let Some(reword) = &pairs.reword {
-                reword.check().map_err(|e| e.with_hint(format!("pairs {:?}", pairs.name)))?;
+                reword.check().map_err(|e| Error::config(format!("pairs {:?}: {e}", pairs.name)))?;
             }
         }
         for head in &self.student.heads {

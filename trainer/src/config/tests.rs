@@ -42,10 +42,11 @@ fn the_example_files_are_valid() {
         "cpu/train-base-distilled.toml",
         "cpu/train-small.toml",
         "students.toml",
+        "students-last.toml",
         "train-base.toml",
-        "train-base-longer.toml",
-        "train-base-int8.toml",
+        "train-base-last.toml",
         "train-small.toml",
+        "train-small-last.toml",
         "train-tiny.toml",
     ] {
         RunConfig::read(&folder.join(name)).unwrap();

@@ -1,5 +1,6 @@
 //! Texts to token ids, once, before training begins.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -63,6 +64,24 @@ pub struct PairTokenizer {
     max_len: usize,
 }
 
+fn read_tokenizer(path: &Path) -> Result<Tokenizer> {
+    if !path.is_file() {
+        return Err(Error::new(
+            ErrorKind::Io,
+            format!("{}: no such file; expected a Hugging Face encoder or student folder", path.display()),
+        ));
+    }
+    Tokenizer::from_file(path).map_err(|e| Error::new(ErrorKind::Model, format!("{}: {e}", path.display())))
+}
+
+/// The tokens of a `tokenizer.json` and their ids, with or without added ones.
+///
+/// # Errors
+/// When the file is missing or no tokenizer.
+pub(crate) fn vocabulary(path: &Path, added: bool) -> Result<HashMap<String, u32>> {
+    Ok(read_tokenizer(path)?.get_vocab(added))
+}
+
 impl PairTokenizer {
     /// Reads `tokenizer.json` of a folder. `max_len` is the greatest number of tokens of a pair.
     ///
@@ -71,14 +90,7 @@ impl PairTokenizer {
     /// `</s>`), or `max_len` has no room for one token of each text.
     pub fn from_folder(folder: &Path, max_len: usize) -> Result<Self> {
         let path = folder.join("tokenizer.json");
-        if !path.is_file() {
-            return Err(Error::new(
-                ErrorKind::Io,
-                format!("{}: no such file; expected a Hugging Face encoder or student folder", path.display()),
-            ));
-        }
-        let mut inner = Tokenizer::from_file(&path)
-            .map_err(|e| Error::new(ErrorKind::Model, format!("{}: {e}", path.display())))?;
+        let mut inner = read_tokenizer(&path)?;
         inner.with_truncation(None).map_err(|e| Error::new(ErrorKind::Model, format!("{}: {e}", path.display())))?;
         inner.with_padding(None);
         // "[SEP]" in a user's text is text, not a separator.

@@ -24,7 +24,7 @@ pub enum PairKind {
     Bm25,
     /// Any other passage.
     Random,
-    /// A positive with some words replaced.
+    /// A positive with some words replaced, or the first text with some words replaced or exchanged.
     Reworded,
 }
 
@@ -60,17 +60,17 @@ pub struct BuiltPair {
 const BM25_DEPTH: usize = 24;
 
 /// Builds pairs: for each question one positive and one given negative (where there are some), `bm25` hard negatives and
-/// `random` ones. A function of the collection and the numbers alone.
+/// `random` ones, and reworded positives. A function of the collection, the neighbours and the numbers alone.
 ///
 /// A BM25 negative is labelled 0 only when the answer's text is known and does not occur in it; otherwise its label is
-/// left open, for a teacher to say. So is that of a reworded positive; the words' neighbours are those of `reword.encoder`.
+/// left open, for a teacher to say. So is that of a reworded positive.
 ///
 /// # Errors
-/// When the full-text index fails or the encoder cannot be read, or `progress` returns an error; it is told how many questions
-/// are done, of how many.
-pub fn build(
+/// When the full-text index fails, or `progress` returns an error; it is told how many questions are done, of how many.
+fn build(
     mut collection: Collection,
     config: &PairsConfig,
+    neighbours: Option<&Neighbours>,
     seed: u64,
     mut progress: impl FnMut(usize, usize) -> Result<()>,
 ) -> Result<Vec<BuiltPair>> {
@@ -78,21 +78,12 @@ pub fn build(
     let mut questions = std::mem::take(&mut collection.questions);
     keep_some(&mut questions, config.limit);
     let passages = &collection.passages;
-    let reworder = match &config.reword {
-        Some(reword) => {
-            reword.check()?;
-            let given = questions.iter().flat_map(|q| q.positives.iter().map(|&n| passages[n].as_str()));
-            let texts = questions.iter().map(|q| q.text.as_str()).chain(given);
-            Some((reword, Neighbours::in_encoder(&reword.encoder, texts, reword.neighbours)?))
-        }
-        None => None,
-    };
     let index = if bm25 > 0 { Some(Bm25::new(passages.iter().map(String::as_str))?) } else { None };
     let mut pairs = Vec::new();
     for (number, question) in questions.iter().enumerate() {
-        if let Some((config, neighbours)) = &reworder {
+        if let (Some(settings), Some(neighbours)) = (&config.reword, neighbours) {
             let given: Vec<&str> = question.positives.iter().map(|&n| passages[n].as_str()).collect();
-            let new = reword(question, &given, neighbours, config, seed);
+            let new = reword(question, &given, neighbours, settings, seed);
             pairs.extend(new.into_iter().enumerate().map(|(count, passage)| BuiltPair {
                 id: format!("{}-{}{count}", question.id, PairKind::Reworded.name()),
                 question: question.text.clone(),
@@ -179,26 +170,42 @@ pub fn write_pairs(path: &Path, pairs: &[BuiltPair]) -> Result<()> {
     })
 }
 
-/// Reads the sources of pairs and builds them; `resolve` says where a configured path lies. (That of `reword.encoder` is taken as
-/// it is.)
+/// Reads the sources of pairs and builds them; `data` says where a configured file lies, `encoder` where an encoder does. What comes
+/// out is a function of the files and the seed; that of `reword` also of the last bits of products of the encoder's word vectors, which
+/// another instruction set may round otherwise.
 ///
 /// # Errors
-/// As [`read_source`] and [`build`].
+/// As [`read_source`]; settings of `reword` outside their range, or an encoder that cannot be read or has none of the words; when the
+/// full-text index fails, or `progress` returns an error: it is told how many questions are done, of how many.
 pub fn build_from(
     config: &PairsConfig,
     seed: u64,
-    resolve: impl Fn(&Path) -> PathBuf,
-    progress: impl FnMut(usize, usize) -> Result<()>,
+    data: impl Fn(&Path) -> PathBuf,
+    encoder: impl Fn(&Path) -> PathBuf,
+    mut progress: impl FnMut(usize, usize) -> Result<()>,
 ) -> Result<Vec<BuiltPair>> {
+    if let Some(reword) = &config.reword {
+        reword.check()?;
+    }
     let mut excluded = HashSet::new();
     for path in &config.exclude {
-        for row in read_rows(&resolve(path), None, &RowFilter::new())? {
+        for row in read_rows(&data(path), None, &RowFilter::new())? {
             excluded.extend([hash_text(&row.text_a), hash_text(&row.text_b)]);
         }
     }
     let mut collection = Collection::default();
     for source in &config.sources {
-        read_source(&mut collection, &resolve(&source.path), source, &excluded)?;
+        read_source(&mut collection, &data(&source.path), source, &excluded)?;
     }
-    build(collection, config, seed, progress)
+    let neighbours = match &config.reword {
+        Some(reword) => {
+            let given = |q: &Question| q.positives.iter().map(|&n| collection.passages[n].as_str()).collect::<Vec<_>>();
+            let texts = collection.questions.iter().flat_map(|q| std::iter::once(q.text.as_str()).chain(given(q)));
+            let all = collection.questions.len();
+            let folder = encoder(&reword.encoder);
+            Some(Neighbours::in_encoder(&folder, texts, reword.neighbours, || progress(0, all))?)
+        }
+        None => None,
+    };
+    build(collection, config, neighbours.as_ref(), seed, progress)
 }

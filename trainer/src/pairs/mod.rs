@@ -1,4 +1,4 @@
-//! Question-passage pairs for the first stage and for the relevance head: positives, BM25 hard negatives, random ones.
+//! Pairs for the first stage and for teachers to label: positives, BM25 hard negatives, random and reworded ones.
 
 mod bm25;
 mod build;
@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::data::Columns;
 
 pub use bm25::Bm25;
-pub use build::{BuiltPair, PairKind, build, build_from, write_pairs};
-pub use reword::{Neighbours, RewordConfig};
+pub use build::{BuiltPair, PairKind, build_from, write_pairs};
+pub use reword::RewordConfig;
 pub use sentences::split_sentences;
 pub use sources::{Collection, Question, read_source};
 
@@ -35,7 +35,7 @@ pub struct PairsConfig {
     /// Use at most this many questions of all sources together.
     #[serde(default)]
     pub limit: Option<usize>,
-    /// Further passages for each question: those of its positives with some words replaced. For a teacher to label.
+    /// Further passages for each question: its positives, or the question itself, with some words replaced. For a teacher to label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reword: Option<RewordConfig>,
     /// Files (of sets that something is measured on) whose questions and passages must not occur.

@@ -11,6 +11,7 @@ use candle_core::{D, Device};
 use serde::{Deserialize, Serialize};
 
 use super::sources::Question;
+use crate::data::vocabulary;
 use crate::error::{Error, Result};
 use crate::hash::hash_text;
 use crate::random::Random;
@@ -21,10 +22,11 @@ use crate::random::Random;
 pub struct RewordConfig {
     /// The encoder whose word embeddings say which words are near.
     pub encoder: PathBuf,
-    /// Reworded second texts of each pair.
+    /// Reworded second texts of each pair, at most: those that are there already are left out.
     #[serde(default = "four")]
     pub copies: usize,
-    /// Share of the words that are replaced, above 0 and at most 1; at least one is.
+    /// Share of the words that are replaced, of those that the vocabulary has whole and that are no function words, above 0 and at
+    /// most 1; at least one is.
     #[serde(default = "default_share")]
     pub share: f64,
     /// A word is replaced by one of this many nearest.
@@ -60,13 +62,13 @@ fn default_share() -> f64 {
     0.25
 }
 
-/// Words that say little by themselves: others in their place make no other sentence but a broken one. ("no" and "not" are none.)
+/// English words that say little by themselves: others in their place make no other sentence but a broken one. ("no" and "not" are none.)
 const FUNCTION_WORDS: &[&str] = &[
-    "a", "am", "an", "and", "are", "as", "at", "be", "been", "being", "but", "by", "can", "could", "did", "do", "does", "for",
-    "from", "had", "has", "have", "he", "her", "here", "him", "his", "how", "if", "in", "into", "is", "it", "its", "may", "me",
-    "might", "must", "my", "of", "on", "or", "our", "shall", "she", "should", "so", "than", "that", "the", "their", "them",
-    "then", "there", "these", "they", "this", "those", "to", "us", "was", "we", "were", "what", "when", "where", "which", "who",
-    "whom", "why", "will", "with", "would", "you", "your",
+    "a", "am", "an", "and", "are", "as", "at", "be", "been", "being", "but", "by", "can", "could", "did", "do", "does",
+    "for", "from", "had", "has", "have", "he", "her", "here", "him", "his", "how", "if", "in", "into", "is", "it",
+    "its", "may", "me", "might", "must", "my", "of", "on", "or", "our", "shall", "she", "should", "so", "than", "that",
+    "the", "their", "them", "then", "there", "these", "they", "this", "those", "to", "us", "was", "we", "were", "what",
+    "when", "where", "which", "who", "whom", "why", "will", "with", "would", "you", "your",
 ];
 
 /// Of the copies, one in this many starts from the first text instead: it shares nearly all words with it, which alone must not
@@ -81,21 +83,31 @@ const ROWS: usize = 1024;
 
 /// The nearest words of words, lower case.
 #[derive(Clone, Debug, Default)]
-pub struct Neighbours {
+pub(super) struct Neighbours {
     of: HashMap<String, Vec<String>>,
 }
 
 impl Neighbours {
     /// The `count` nearest words, by the cosine of their embeddings in `encoder`, of each word of `texts` that its vocabulary has
-    /// whole.
+    /// whole; `step` is asked now and then whether to go on.
     ///
     /// # Errors
-    /// When the encoder's folder cannot be read.
-    pub fn in_encoder<'a>(encoder: &Path, texts: impl IntoIterator<Item = &'a str>, count: usize) -> Result<Self> {
+    /// When the encoder's folder cannot be read, its vocabulary is not one of WordPiece, or none of the words is in it; that of `step`.
+    pub(super) fn in_encoder<'a>(
+        encoder: &Path,
+        texts: impl IntoIterator<Item = &'a str>,
+        count: usize,
+        mut step: impl FnMut() -> Result<()>,
+    ) -> Result<Self> {
         let tokenizer = encoder.join("tokenizer.json");
-        let vocabulary = tokenizers::Tokenizer::from_file(&tokenizer)
-            .map_err(|e| Error::config(format!("{}: {e}", tokenizer.display())))?
-            .get_vocab(false);
+        let vocabulary = vocabulary(&tokenizer, false)?;
+        // They begin a word in SentencePiece and byte-level BPE: what looks like a word there is the end of one.
+        if vocabulary.keys().any(|word| word.starts_with(['\u{2581}', '\u{120}'])) {
+            return Err(Error::config(format!(
+                "reword: {} does not hold words as BERT's WordPiece does; choose another encoder",
+                tokenizer.display()
+            )));
+        }
         let mut words: Vec<(&str, u32)> = (vocabulary.iter())
             .filter(|(word, _)| word.len() > 1 && word.bytes().all(|b| b.is_ascii_lowercase()))
             .filter(|(word, _)| FUNCTION_WORDS.binary_search(&word.as_str()).is_err())
@@ -103,9 +115,18 @@ impl Neighbours {
             .collect();
         words.sort_unstable();
         let place: HashMap<&str, u32> = words.iter().enumerate().map(|(i, &(word, _))| (word, i as u32)).collect();
-        let wanted: BTreeSet<u32> =
-            texts.into_iter().flat_map(split).filter_map(|part| place.get(part.word.to_lowercase().as_str()).copied()).collect();
+        let wanted: BTreeSet<u32> = texts
+            .into_iter()
+            .flat_map(split)
+            .filter_map(|part| place.get(part.word.to_lowercase().as_str()).copied())
+            .collect();
         let wanted: Vec<u32> = wanted.into_iter().collect();
+        if wanted.is_empty() {
+            return Err(Error::config(format!(
+                "reword: none of the texts' words is in {}; rewording is for English texts and needs their words whole there",
+                tokenizer.display()
+            )));
+        }
 
         let device = Device::Cpu;
         let parameters = Encoder::load(encoder, &Layers::First(1), &device)?.parameters()?;
@@ -119,6 +140,7 @@ impl Neighbours {
         let across = vectors.t()?.contiguous()?;
         let mut of = HashMap::new();
         for some in wanted.chunks(ROWS) {
+            step()?;
             let rows = vectors.index_select(&candle_core::Tensor::new(some, &device)?, 0)?;
             for (&word, cosines) in some.iter().zip(rows.matmul(&across)?.to_vec2::<f32>()?) {
                 let mut others: Vec<u32> = (0..words.len() as u32).filter(|&other| other != word).collect();
@@ -173,7 +195,7 @@ pub(super) fn reword(
     let own = split(&question.text).count() <= LONGEST_OWN;
     let mut out: Vec<String> = Vec::new();
     for passage in given {
-        let mut choice = Random::new(&[seed, hash_text(&question.text), hash_text(passage), 0x0072_6577_6f72_64]);
+        let mut choice = Random::new(&[seed, hash_text(&question.text), hash_text(passage), 0x7265_776f_7264]);
         for copy in 0..config.copies {
             let new = if own && copy % OF_FIRST_TEXT == OF_FIRST_TEXT - 1 {
                 if choice.below(2) == 0 {

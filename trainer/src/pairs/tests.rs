@@ -66,7 +66,7 @@ fn squad(path: PathBuf, cut: Cut) -> PairSource {
 }
 
 fn built(config: &PairsConfig) -> Vec<BuiltPair> {
-    build_from(config, 7, Path::to_owned, |_, _| Ok(())).unwrap()
+    build_from(config, 7, Path::to_owned, Path::to_owned, |_, _| Ok(())).unwrap()
 }
 
 #[test]
@@ -142,11 +142,33 @@ fn lines_of_another_form_are_errors() {
     let folder = tempfile::tempdir().unwrap();
     let run = |text: &str| {
         let config = config(vec![squad(write(folder.path(), "s.jsonl", text), Cut::Sentences)]);
-        build_from(&config, 7, Path::to_owned, |_, _| Ok(())).unwrap_err().to_string()
+        build_from(&config, 7, Path::to_owned, Path::to_owned, |_, _| Ok(())).unwrap_err().to_string()
     };
     assert!(run("{\"context\": \"x\"}\n").contains("s.jsonl:1:"));
     assert!(
         run(&PARAGRAPHS.replace("\"answer_start\": 18", "\"answer_start\": 999"))
             .contains("s.jsonl:2: answer_start 999")
+    );
+}
+
+#[test]
+fn reworded_passages_are_left_to_the_teacher() {
+    let folder = tempfile::tempdir().unwrap();
+    let encoder = folder.path().join("encoder");
+    crate::testing::write_encoder(&encoder, 1, &[crate::testing::RELEVANCE]);
+    let rows = "text_a\ttext_b\nwhere is the cat\tThe red cat sat.\nwhere is the cat\tThe blue dog ran.\nno known word\tnone\n";
+    let source = write(folder.path(), "p.tsv", rows);
+    let mut config =
+        config(vec![PairSource { path: source, kind: SourceKind::Pairs, cut: Cut::Whole, columns: None, limit: None }]);
+    (config.bm25, config.random) = (0, 0);
+    config.reword = Some(RewordConfig { encoder, copies: 3, share: 0.5, neighbours: 4 });
+    let pairs = built(&config);
+    assert_eq!(pairs, built(&config));
+    let (positives, reworded): (Vec<_>, Vec<_>) = pairs.iter().partition(|p| p.kind == PairKind::Positive);
+    assert_eq!(positives.len(), 2, "one of each question");
+    assert!(reworded.len() > 3 && reworded.len() <= 6, "of both passages: {reworded:?}");
+    assert!(reworded.iter().all(|p| p.kind == PairKind::Reworded && p.relevant.is_none()));
+    assert!(
+        reworded.iter().all(|p| p.question == "where is the cat" && !positives.iter().any(|q| q.passage == p.passage))
     );
 }

@@ -181,6 +181,9 @@ fn inputs_hash(config: &RunConfig) -> Result<Option<String>> {
     } else {
         fingerprint.add("student", hash_model(&config.encoders.join(&config.student.encoder))?.as_bytes());
     }
+    for reword in config.pairs.iter().filter_map(|pairs| pairs.reword.as_ref()) {
+        fingerprint.add("reword", hash_model(&config.encoders.join(&reword.encoder))?.as_bytes());
+    }
     // One of soft labels alone has its hash in the settings.
     for teacher in config.teachers.iter().filter(|teacher| teacher.labels.is_none()) {
         fingerprint.add("teacher", hash_model(&config.encoders.join(&teacher.encoder))?.as_bytes());

@@ -31,12 +31,9 @@ impl Runner<'_> {
         for path in config.sources.iter().map(|s| &s.path).chain(&config.exclude) {
             fingerprint.add("file", hash_file(&self.data(path))?.as_bytes());
         }
-        let mut config = config.clone();
-        if let Some(reword) = &mut config.reword {
-            reword.encoder = self.encoder(&reword.encoder);
-            fingerprint.add("encoder", hash_model(&reword.encoder)?.as_bytes());
+        if let Some(reword) = &config.reword {
+            fingerprint.add("encoder", hash_model(&self.encoder(&reword.encoder))?.as_bytes());
         }
-        let config = &config;
         let (path, mark) = match &self.options.shared {
             Some(shared) => {
                 let name = format!("pairs-{}-{}", config.name, fingerprint.hex());
@@ -56,6 +53,7 @@ impl Runner<'_> {
             config,
             seed,
             |path| self.data(path),
+            |path| self.encoder(path),
             |done, all| {
                 self.options.stop.check()?;
                 if done == all {

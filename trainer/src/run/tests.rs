@@ -355,3 +355,36 @@ fn gold_labels_can_be_left_out() {
     let error = world.run_with("fine-tune", "", false, |config, _| config.stage2.sets[0].gold = false).unwrap_err();
     assert!(error.to_string().contains("no rows are left"), "{error}");
 }
+
+#[test]
+fn reworded_pairs_are_made_again_when_their_encoder_changes() {
+    let world = World::new();
+    let source = "{ path = \"train.tsv\", kind = \"pairs\" }";
+    let reword = "bm25 = 0\nrandom = 0\nreword = { encoder = \"words\", copies = 2, neighbours = 1 }";
+    let pairs = format!("name = \"reworded\"\nsources = [{source}]\n{reword}\n");
+    let with_pairs = |config: &mut RunConfig| {
+        config.pairs = vec![toml::from_str(&pairs).unwrap()];
+        config.stage2.sets[0].path = None;
+        config.stage2.sets[0].pairs = Some("reworded".into());
+    };
+    let (mut config, options) = world.settings("m-o-1", BOTH, false);
+    with_pairs(&mut config);
+    let missing = run(&config, &options).unwrap_err();
+    assert!(missing.to_string().contains("reword.encoder of pairs \"reworded\""), "{missing}");
+
+    write_encoder(&world.folder.path().join("words"), 5, &[]);
+    assert!(!run_once(&config, &options).unwrap().1);
+    let file = options.output.join("pairs/reworded.tsv");
+    let first = std::fs::read_to_string(&file).unwrap();
+    assert!(first.lines().any(|line| line.ends_with("\treworded")), "{first}");
+    assert!(run_once(&config, &options).unwrap().1, "nothing changed");
+    write_encoder(&world.folder.path().join("words"), 6, &[]);
+    assert!(!run_once(&config, &options).unwrap().1);
+    assert_ne!(std::fs::read_to_string(&file).unwrap(), first);
+
+    config.pairs[0].reword.as_mut().unwrap().share = 2.0;
+    let wrong = run(&config, &options).unwrap_err();
+    assert!(wrong.to_string().contains("share = 2"), "{wrong}");
+    let wrong = config.check().unwrap_err();
+    assert!(wrong.to_string().contains("pairs \"reworded\": reword: share = 2"), "{wrong}");
+}

@@ -119,7 +119,7 @@ pub(super) fn composed(
             Precision::Bf16 if x.dtype() == DType::BF16 => w.clone(),
             Precision::F32 => w.clone(),
             Precision::Bf16 => composite::round_bf16(w)?,
-            Precision::Int8 => composite::round_weights(w)?,
+            Precision::Int8 => super::round_weights(w)?,
         };
         Ok((w, b.clone()))
     };

@@ -66,3 +66,42 @@ fn settings_outside_their_range_are_errors() {
 fn function_words_are_sorted() {
     assert!(FUNCTION_WORDS.is_sorted());
 }
+
+/// An encoder folder in whose word embeddings "cat" lies next to "dog" and "red" next to "blue".
+fn encoder(folder: &Path) {
+    let vocabulary = crate::testing::write_tokenizer(folder);
+    let student = crate::testing::small_student(vocabulary, 1, &[]);
+    let ids = tokenizers::Tokenizer::from_file(folder.join("tokenizer.json")).unwrap();
+    let table = &student.parameters().get("embeddings.word_embeddings.weight").unwrap().var;
+    let mut rows = table.to_vec2::<f32>().unwrap();
+    for (near, word) in [("cat", "dog"), ("red", "blue")] {
+        let [near, word] = [near, word].map(|w| ids.token_to_id(w).unwrap() as usize);
+        // Of another length: direction is what counts.
+        rows[near] = rows[word].iter().map(|x| 3.0 * x).collect();
+    }
+    table.set(&candle_core::Tensor::new(rows, &Device::Cpu).unwrap()).unwrap();
+    student.save(folder, &folder.join("tokenizer.json"), &toml::Table::new()).unwrap();
+}
+
+#[test]
+fn the_nearest_words_are_those_of_the_embeddings() {
+    let folder = tempfile::tempdir().unwrap();
+    encoder(folder.path());
+    let near = Neighbours::in_encoder(folder.path(), ["The Cat, blue.", "unknowable"], 1, || Ok(())).unwrap();
+    assert_eq!(near.get("CAT").unwrap(), ["dog"]);
+    assert_eq!(near.get("blue").unwrap(), ["red"]);
+    assert_eq!(near.get("the"), None, "a function word");
+    assert_eq!(near.get("red"), None, "in no text");
+    assert_eq!(near.get("unknowable"), None, "not whole in the vocabulary");
+    let many = Neighbours::in_encoder(folder.path(), ["cat"], 1000, || Ok(())).unwrap();
+    let all = many.get("cat").unwrap();
+    assert!(all.len() > 5 && !all.iter().any(|word| word == "cat"), "{all:?}");
+    let missing = folder.path().join("missing");
+    let refused = |folder: &Path, text| Neighbours::in_encoder(folder, [text], 1, || Ok(())).unwrap_err();
+    assert_eq!(refused(&missing, "cat").kind(), crate::error::ErrorKind::Io);
+    assert!(refused(folder.path(), "Niemand weiss").to_string().contains("none of the texts' words"));
+    let file = folder.path().join("tokenizer.json");
+    let pieces = std::fs::read_to_string(&file).unwrap().replace("\"dog\"", "\"\u{2581}dog\"");
+    std::fs::write(&file, pieces).unwrap();
+    assert!(refused(folder.path(), "cat").to_string().contains("WordPiece"));
+}

@@ -309,6 +309,9 @@ template <typename T> __device__ __forceinline__ float row_maximum(const T *row,
     return warp_max(most);
 }
 
+// What is no number stays none, so that a diverged training is noticed.
+__device__ __forceinline__ float clipped(float q) { return isnan(q) ? q : fminf(fmaxf(q, -127.0f), 127.0f); }
+
 #define EACH_ROW(row, rows)                                                                                                           \
     for (size_t row = (size_t)blockIdx.x * (blockDim.x >> 5) + (threadIdx.x >> 5); row < (rows); row += (size_t)gridDim.x * (blockDim.x >> 5))
 
@@ -319,8 +322,7 @@ template <typename T> __device__ void round_activations(const T *x, T *y, size_t
         float most = row_maximum(from, width);
         float scale = most / 127.0f, factor = 127.0f / most;
         for (size_t i = threadIdx.x & 31; i < width; i += 32) {
-            float q = fminf(fmaxf(rintf(get(from, i) * factor), -127.0f), 127.0f);
-            put(y + row * width, i, most < zero ? 0.0f : q * scale);
+            put(y + row * width, i, most < zero ? 0.0f : clipped(rintf(get(from, i) * factor)) * scale);
         }
     }
 }
@@ -330,9 +332,9 @@ __device__ void round_weights(float *w, size_t rows, size_t width) {
     EACH_ROW(row, rows) {
         float *at = w + row * width;
         float scale = row_maximum(at, width) / 127.0f;
+        bool normal = scale >= 1.17549435e-38f && scale <= 3.40282347e38f;
         for (size_t i = threadIdx.x & 31; i < width; i += 32) {
-            float q = fminf(fmaxf(rintf(at[i] / scale), -127.0f), 127.0f);
-            at[i] = scale < 1.17549435e-38f ? 0.0f : q * scale;
+            at[i] = normal ? clipped(rintf(at[i] / scale)) * scale : 0.0f;
         }
     }
 }

@@ -85,7 +85,14 @@ mod tests {
     /// The file names each kernel for both types of activations.
     #[test]
     fn the_kernels_were_compiled() {
-        for name in ["norm_backward_f32", "norm_backward_bf16", "segment_sums_f32", "round_weights_f32"] {
+        let names = [
+            "norm_backward_f32",
+            "norm_backward_bf16",
+            "segment_sums_f32",
+            "round_activations_bf16",
+            "round_weights_f32",
+        ];
+        for name in names {
             assert!(super::launch::PTX.contains(&format!(".entry {name}(")), "{name}");
         }
     }
