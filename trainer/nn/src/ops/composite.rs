@@ -57,7 +57,7 @@ pub fn round_bf16(x: &Tensor) -> Result<Tensor> {
     Ok(x.to_dtype(DType::BF16)?.to_dtype(x.dtype())?)
 }
 
-/// See [`super::round_weights`].
+/// Rows of weights `[n, k]` rounded to int8 and back, a scale a row, as an int8 bundle has them. No gradient.
 ///
 /// # Errors
 /// [`crate::ErrorKind::Tensor`] where the device fails or the weights are no matrix.
