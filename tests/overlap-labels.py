@@ -42,9 +42,14 @@ def labels_of(folder, ids):
     sys.exit(f"overlap-labels.py: {folder}: no soft labels of these {len(ids)} pairs")
 
 
-with open(sys.argv[1], encoding="utf-8") as file:
-    rows = [line.rstrip("\n").split("\t") for line in file]
-rows = [row for row in rows if row[4] == "reworded"]
+try:
+    with open(sys.argv[1], encoding="utf-8") as file:
+        rows = [line.rstrip("\n").split("\t") for line in file]
+except OSError as error:
+    sys.exit(f"overlap-labels.py: {error}")
+rows = [row for row in rows if row[-1] == "reworded" and len(row) == 5]
+if not rows:
+    sys.exit(f"overlap-labels.py: {sys.argv[1]}: no reworded pairs; expected id, text_a, text_b, label, kind as `[[pairs]]` writes them")
 kinds = [kind(row[1], row[2]) for row in rows]
 for folder in map(pathlib.Path, sys.argv[2:]):
     labels = labels_of(folder, [row[0] for row in rows])

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use attar_nn::Precision;
 use attar_trainer::fetch::DEFAULT_ENDPOINT;
 use attar_trainer::label::ShardSet;
+use attar_trainer::pairs::RewordConfig;
 use attar_trainer::parts::parse_size;
 use attar_trainer::scheme::Scheme;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -249,13 +250,13 @@ pub struct PairsArguments {
     #[arg(long, value_name = "ENCODER")]
     pub reword: Option<PathBuf>,
     /// For --reword: how many of each pair, at most
-    #[arg(long, default_value_t = 4, requires = "reword")]
+    #[arg(long, default_value_t = RewordConfig::COPIES, requires = "reword")]
     pub copies: usize,
     /// For --reword: share of the words that are replaced, of those that the encoder's vocabulary has whole
-    #[arg(long, default_value_t = 0.25, requires = "reword")]
+    #[arg(long, default_value_t = RewordConfig::SHARE, requires = "reword")]
     pub share: f64,
     /// For --reword: a word is replaced by one of this many nearest
-    #[arg(long, default_value_t = 15, requires = "reword")]
+    #[arg(long, default_value_t = RewordConfig::NEIGHBOURS, requires = "reword")]
     pub neighbours: usize,
     /// File whose questions and passages must not occur; can be repeated
     #[arg(long, value_name = "FILE")]

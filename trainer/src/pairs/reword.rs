@@ -23,18 +23,25 @@ pub struct RewordConfig {
     /// The encoder whose word embeddings say which words are near.
     pub encoder: PathBuf,
     /// Reworded second texts of each pair, at most: those that are there already are left out.
-    #[serde(default = "four")]
+    #[serde(default = "default_copies")]
     pub copies: usize,
     /// Share of the words that are replaced, of those that the vocabulary has whole and that are no function words, above 0 and at
     /// most 1; at least one is.
     #[serde(default = "default_share")]
     pub share: f64,
     /// A word is replaced by one of this many nearest.
-    #[serde(default = "fifteen")]
+    #[serde(default = "default_neighbours")]
     pub neighbours: usize,
 }
 
 impl RewordConfig {
+    /// Where nothing else is said.
+    pub const COPIES: usize = 4;
+    /// Where nothing else is said.
+    pub const SHARE: f64 = 0.25;
+    /// Where nothing else is said.
+    pub const NEIGHBOURS: usize = 15;
+
     /// Checks ranges.
     ///
     /// # Errors
@@ -50,16 +57,16 @@ impl RewordConfig {
     }
 }
 
-fn four() -> usize {
-    4
-}
-
-fn fifteen() -> usize {
-    15
+fn default_copies() -> usize {
+    RewordConfig::COPIES
 }
 
 fn default_share() -> f64 {
-    0.25
+    RewordConfig::SHARE
+}
+
+fn default_neighbours() -> usize {
+    RewordConfig::NEIGHBOURS
 }
 
 /// English words that say little by themselves: others in their place make no other sentence but a broken one. ("no" and "not" are none.)
