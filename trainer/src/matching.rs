@@ -195,7 +195,7 @@ fn projection(rows: usize, columns: usize, seed: u64, device: &Device) -> Result
             .collect();
         Tensor::from_vec(values, (rows, columns), device)?
     };
-    Ok(Parameter { name: PROJECTION.to_owned(), var: Var::from_tensor(&value)?, decay: true })
+    Ok(Parameter { name: PROJECTION.to_owned(), var: Var::from_tensor(&value)?, decay: true, fresh: true })
 }
 
 /// Whether two `tokenizer.json` give the same tokens the same ids.

@@ -84,6 +84,11 @@ pub struct TrainSettings {
     /// Keep the embeddings and this many of the encoder's first layers as they are; a step then costs them a third.
     #[serde(skip_serializing_if = "is_zero")]
     pub frozen_layers: usize,
+    /// The share of the weights before the first step in the result, 0 to 1: 0.5 is the mean of before and after. For a
+    /// training that goes on from a trained student: between the two lie weights that are often better than either
+    /// (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"). Parameters that began fresh are not mixed.
+    #[serde(skip_serializing_if = "is_nothing")]
+    pub start_weight: f64,
     /// How many times the validation split is scored, evenly spread over the steps; at least the last step.
     pub evaluations: usize,
     /// Stop after this many evaluations without a better one; 0 for never. The best weights are kept either way.
@@ -95,6 +100,10 @@ const QUANTIZATION_START: f64 = 0.7;
 
 fn is_zero(count: &usize) -> bool {
     *count == 0
+}
+
+fn is_nothing(share: &f64) -> bool {
+    *share == 0.0
 }
 
 fn is_default_start(start: &f64) -> bool {
@@ -121,6 +130,7 @@ impl Default for TrainSettings {
             quantization_aware: false,
             quantization_start: QUANTIZATION_START,
             frozen_layers: 0,
+            start_weight: 0.0,
             evaluations: 8,
             patience: 0,
         }
@@ -179,6 +189,7 @@ impl TrainSettings {
         positive("soft_temperature", self.soft_temperature)?;
         fraction("warmup", self.warmup)?;
         fraction("quantization_start", self.quantization_start)?;
+        fraction("start_weight", self.start_weight)?;
         fraction("soft_label_weight", self.soft_label_weight)?;
         fraction("sampling_temperature", self.sampling_temperature)?;
         for (name, value) in [("weight_decay", self.weight_decay), ("clip", self.clip)] {

@@ -17,6 +17,8 @@ pub struct Parameter {
     pub var: Var,
     /// Whether weight decay applies: not for biases and layer norms.
     pub decay: bool,
+    /// Whether it began from a seed, not from a file.
+    pub fresh: bool,
 }
 
 /// Trainable tensors in a fixed order, with unique names.
@@ -99,6 +101,23 @@ impl Parameters {
             p.var.set(&tensor.to_dtype(p.var.dtype())?.to_device(p.var.device())?)?;
         }
         Ok(())
+    }
+
+    /// Sets every parameter that began from a file to `(1 - share)` of itself and `share` of the tensor of its name: a point
+    /// between two trainings' weights (Wortsman et al. 2022). A fresh parameter stays as it is.
+    ///
+    /// # Errors
+    /// As [`Parameters::restore`].
+    pub fn mix(&self, tensors: &HashMap<String, Tensor>, share: f64) -> Result<()> {
+        let mut mixed = self.snapshot()?;
+        for p in self.entries.iter().filter(|p| !p.fresh) {
+            if let (Some(own), Some(other)) = (mixed.get_mut(&p.name), tensors.get(&p.name)) {
+                *own = ((&*own * (1.0 - share))? + (other * share)?)?;
+            } else {
+                return Err(Error::argument(format!("mixing parameters: {:?} is missing", p.name)));
+            }
+        }
+        self.restore(&mixed)
     }
 
     /// Writes all tensors as f32 safetensors, to a temporary name that is then renamed.
@@ -205,7 +224,8 @@ impl Source<'_> {
         optional: bool,
     ) -> Result<Parameter> {
         let shape = shape.into();
-        let tensor = match self.find(stored) {
+        let found = self.find(stored);
+        let tensor = match found {
             Some(tensor) if tensor.shape() == &shape && tensor.dtype() == DType::F32 => {
                 tensor.to_device(self.device)?
             }
@@ -237,6 +257,6 @@ impl Source<'_> {
             },
         };
         let decay = !(name.ends_with(".bias") || name.contains("LayerNorm"));
-        Ok(Parameter { name: name.to_owned(), var: Var::from_tensor(&tensor)?, decay })
+        Ok(Parameter { name: name.to_owned(), var: Var::from_tensor(&tensor)?, decay, fresh: found.is_none() })
     }
 }

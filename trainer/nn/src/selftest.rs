@@ -170,7 +170,7 @@ fn evaluate(inputs: &[Tensor], operator: Operator<'_>, dtype: DType, device: &De
     let mut parameters = Parameters::default();
     for (i, input) in inputs.iter().enumerate() {
         let var = Var::from_tensor(&input.to_dtype(dtype)?.to_device(device)?)?;
-        parameters.push(Parameter { name: i.to_string(), var, decay: false })?;
+        parameters.push(Parameter { name: i.to_string(), var, decay: false, fresh: true })?;
     }
     let vars: Vec<Tensor> = parameters.iter().map(|p| p.var.as_tensor().clone()).collect();
     let result = operator(&vars)?;

@@ -8,6 +8,7 @@ use crate::history::Entry;
 use crate::metrics::Bin;
 use crate::progress::duration;
 use crate::run::{FileScores, RunRecord};
+use crate::train_loop::in_words;
 
 /// Adds all there is to say about a run.
 ///
@@ -128,13 +129,18 @@ pub(super) fn curves(training: &TrainingData) -> (Series, Vec<Series>) {
 fn training(document: &mut Document, training: &TrainingData) {
     document.heading(2, format!("Training {}", training.name));
     if let Some(summary) = &training.summary {
-        document.text(&format!(
+        let mut text = format!(
             "{} steps in {}, {:.1} examples/s; weights of step {}.",
             summary.steps,
             duration(summary.seconds),
             summary.examples_per_second,
             summary.best_step
-        ));
+        );
+        if summary.start_weight > 0.0 {
+            text.pop();
+            text += &format!(", mixed with {} of the start's: {}.", summary.start_weight, in_words(&summary.scores));
+        }
+        document.text(&text);
     }
     let heads: Vec<&str> =
         training.history.last().map_or(Vec::new(), |e| e.scores.iter().map(|s| s.head.as_str()).collect());

@@ -6,7 +6,7 @@ use attar_nn::Student;
 
 use super::*;
 use crate::ErrorKind;
-use crate::config::LayerChoice;
+use crate::config::{LayerChoice, PoolerStart};
 use crate::testing::{RELEVANCE, write_encoder, write_tokenizer};
 
 /// Writes rows of relevance in which colour and question say the label.
@@ -173,6 +173,36 @@ fn tmkd_has_two_stages_and_a_copy_for_each_teacher() {
     {
         assert!(report.contains(part), "no {part:?} in {report}");
     }
+}
+
+#[test]
+fn a_student_goes_on_from_another_runs_result() {
+    let world = World::new();
+    world.run("tmkd", BOTH, true).unwrap();
+    let mut steps = Vec::new();
+    for start_weight in [0.0, 1.0] {
+        world
+            .run_with("1avg-o-1", BOTH, false, |config, options| {
+                config.student.encoder = "tmkd/student".into();
+                config.student.fresh = None;
+                config.student.pooler = PoolerStart::Identity;
+                config.stage2.training.start_weight = start_weight;
+                options.output = world.folder.path().join(format!("on-{start_weight}"));
+            })
+            .unwrap();
+        steps.push(world.student(&format!("on-{start_weight}/student")));
+    }
+    let value = |s: &Student, name: &str| s.parameters().get(name).unwrap().var.flatten_all().unwrap().to_vec1::<f32>();
+    let trained = world.student("tmkd/student");
+    for name in ["pooler.dense.weight", "embeddings.word_embeddings.weight"] {
+        assert_eq!(value(&steps[1], name).unwrap(), value(&trained, name).unwrap(), "{name}: all of it the start's");
+        assert_ne!(value(&steps[0], name).unwrap(), value(&trained, name).unwrap(), "{name}");
+    }
+    let head = |s: &Student, copy: usize| value(s, &format!("heads.relevance.{copy}.0.weight")).unwrap();
+    let mean: Vec<f32> = head(&trained, 0).iter().zip(head(&trained, 1)).map(|(a, b)| (a + b) / 2.0).collect();
+    assert_eq!(head(&steps[1], 0), mean, "two copies become one, their mean");
+    let report = std::fs::read_to_string(world.folder.path().join("on-1/report.md")).unwrap();
+    assert!(report.contains(", mixed with 1 of the start's: relevance "), "{report}");
 }
 
 #[test]

@@ -71,6 +71,39 @@ fn one_batch_is_learned_by_heart() {
     assert!(history.last().unwrap().loss < 0.2, "{history:?}");
 }
 
+#[test]
+fn the_starts_weights_can_be_mixed_in() {
+    let world = World::new(16);
+    let folder = world.folder.path().join("start");
+    world.student().save(&folder, &world.folder.path().join("tokenizer.json"), &toml::Table::new()).unwrap();
+    let begun = || Student::load(&folder, &Device::Cpu).unwrap();
+    let trained = |name: &str, start_weight: f64, stop: &Stop| {
+        let student = begun();
+        let summary = world.train(&student, name, &TrainSettings { start_weight, ..quick(4) }, stop);
+        (student, summary)
+    };
+    let (whole, _) = trained("whole", 0.0, &Stop::default());
+    let (half, summary) = trained("half", 0.5, &Stop::default());
+    let values = |s: &Student| -> Vec<f32> {
+        let of = |p: &attar_nn::Parameter| p.var.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        s.parameters().iter().flat_map(of).collect()
+    };
+    let (before, after, between) = (values(&begun()), values(&whole), values(&half));
+    assert!(before.iter().zip(&after).zip(&between).all(|((b, a), m)| ((a + b) / 2.0 - m).abs() < 1e-6));
+    assert_ne!(before, after);
+    let summary = summary.unwrap();
+    let validation = TrainingSet { tokens: world.set.tokens.iter().take(8).cloned().collect(), ..world.set.clone() };
+    let scores = evaluate::validate(&half, &validation, &Device::Cpu).unwrap();
+    assert_eq!((summary.start_weight, &summary.scores[..]), (0.5, &[scores][..]), "the result's own scores");
+
+    // A training that is stopped goes on to the same mixture.
+    let stop = Stop::default();
+    stop.request();
+    assert_eq!(trained("stopped", 0.5, &stop).1.unwrap_err().kind(), ErrorKind::Interrupted);
+    let (resumed, _) = trained("stopped", 0.5, &Stop::default());
+    assert_eq!(bits(&resumed), bits(&half));
+}
+
 /// The gradients are those of rounded weights, what they change are the f32 ones.
 #[test]
 fn quantisation_aware_training_learns_int8_students() {

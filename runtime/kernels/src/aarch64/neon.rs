@@ -235,11 +235,179 @@ fn widen(halves: uint16x8_t) -> (float32x4_t, float32x4_t) {
     (low, high)
 }
 
+/// Four products of 16 bits of one row: two quarters of a group's weights by that group's activations.
+#[rustfmt::skip]
+macro_rules! products {
+    ($multiply:literal, $a:literal, $w0:literal $w1:literal, $p0:literal $p1:literal $p2:literal $p3:literal) => {
+        concat!(
+            $multiply, " ", $p0, ".8h, ", $w0, ".8b, ", $a, ".8b\n",
+            $multiply, "2 ", $p1, ".8h, ", $w0, ".16b, ", $a, ".16b\n",
+            $multiply, " ", $p2, ".8h, ", $w1, ".8b, ", $a, ".8b\n",
+            $multiply, "2 ", $p3, ".8h, ", $w1, ".16b, ", $a, ".16b"
+        )
+    };
+}
+
+/// Adds four products, in pairs, to four sums.
+#[rustfmt::skip]
+macro_rules! add_pairs {
+    ($s0:literal $s1:literal $s2:literal $s3:literal, $p0:literal $p1:literal $p2:literal $p3:literal) => {
+        concat!(
+            "sadalp ", $s0, ".4s, ", $p0, ".8h\n",
+            "sadalp ", $s1, ".4s, ", $p1, ".8h\n",
+            "sadalp ", $s2, ".4s, ", $p2, ".8h\n",
+            "sadalp ", $s3, ".4s, ", $p3, ".8h"
+        )
+    };
+}
+
+/// Sums of a row: two for each channel (inputs 0 and 1, 2 and 3 of the groups), channels 0 and 1, 2 and 3, and so on.
+type RowSums = [int32x4_t; 8];
+
 /// Products of two groups of four inputs are summed in 16 bits (2 * 127 * 128 = 32,512 fits), then added in pairs to 32 bits.
+///
+/// The loops are one piece of assembly each: of the intrinsics' the compiler makes `ext` and `smull` where `smull2` is meant, and
+/// has no registers left for what that needs (125 instructions where there are 62 now).
+impl Neon {
+    /// Adds `pairs` times two groups of two rows, all 16 channels. All 32 registers are in use: 16 sums, a pair of weights of each
+    /// group, four broadcasts and eight products.
+    ///
+    /// # Safety
+    /// `pairs` is at least 1; 8 * `pairs` bytes can be read from each of `a`, 128 * `pairs` from `w`.
+    #[inline(always)]
+    unsafe fn add_two_rows(self, a: [*const u8; 2], w: *const i8, pairs: usize, sums: &mut [RowSums; 2]) {
+        let [first, second] = sums;
+        // SAFETY: the token proves NEON; the caller's contract.
+        unsafe {
+            asm!(
+                "2:",
+                "ldp q20, q21, [{w}]",
+                "ldp q22, q23, [{w}, #64]",
+                "ld1r {{v16.4s}}, [{a0}], #4",
+                "ld1r {{v18.4s}}, [{a1}], #4",
+                "ld1r {{v17.4s}}, [{a0}], #4",
+                "ld1r {{v19.4s}}, [{a1}], #4",
+                products!("smull", "v16", "v20" "v21", "v24" "v25" "v26" "v27"),
+                products!("smull", "v18", "v20" "v21", "v28" "v29" "v30" "v31"),
+                "ldp q20, q21, [{w}, #32]",
+                products!("smlal", "v17", "v22" "v23", "v24" "v25" "v26" "v27"),
+                products!("smlal", "v19", "v22" "v23", "v28" "v29" "v30" "v31"),
+                "ldp q22, q23, [{w}, #96]",
+                add_pairs!("v0" "v1" "v2" "v3", "v24" "v25" "v26" "v27"),
+                add_pairs!("v8" "v9" "v10" "v11", "v28" "v29" "v30" "v31"),
+                products!("smull", "v16", "v20" "v21", "v24" "v25" "v26" "v27"),
+                products!("smull", "v18", "v20" "v21", "v28" "v29" "v30" "v31"),
+                "add {w}, {w}, #128",
+                products!("smlal", "v17", "v22" "v23", "v24" "v25" "v26" "v27"),
+                products!("smlal", "v19", "v22" "v23", "v28" "v29" "v30" "v31"),
+                "subs {pairs}, {pairs}, #1",
+                add_pairs!("v4" "v5" "v6" "v7", "v24" "v25" "v26" "v27"),
+                add_pairs!("v12" "v13" "v14" "v15", "v28" "v29" "v30" "v31"),
+                "b.ne 2b",
+                w = inout(reg) w => _,
+                a0 = inout(reg) a[0] => _,
+                a1 = inout(reg) a[1] => _,
+                pairs = inout(reg) pairs => _,
+                inout("v0") first[0],
+                inout("v1") first[1],
+                inout("v2") first[2],
+                inout("v3") first[3],
+                inout("v4") first[4],
+                inout("v5") first[5],
+                inout("v6") first[6],
+                inout("v7") first[7],
+                inout("v8") second[0],
+                inout("v9") second[1],
+                inout("v10") second[2],
+                inout("v11") second[3],
+                inout("v12") second[4],
+                inout("v13") second[5],
+                inout("v14") second[6],
+                inout("v15") second[7],
+                out("v16") _,
+                out("v17") _,
+                out("v18") _,
+                out("v19") _,
+                out("v20") _,
+                out("v21") _,
+                out("v22") _,
+                out("v23") _,
+                out("v24") _,
+                out("v25") _,
+                out("v26") _,
+                out("v27") _,
+                out("v28") _,
+                out("v29") _,
+                out("v30") _,
+                out("v31") _,
+                options(pure, readonly, nostack),
+            );
+        }
+    }
+
+    /// As [`Neon::add_two_rows`], of one row.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    unsafe fn add_row(self, a: *const u8, w: *const i8, pairs: usize, sums: &mut RowSums) {
+        // SAFETY: the token proves NEON; the caller's contract.
+        unsafe {
+            asm!(
+                "2:",
+                "ldp q20, q21, [{w}]",
+                "ldp q28, q29, [{w}, #32]",
+                "ldp q22, q23, [{w}, #64]",
+                "ldp q30, q31, [{w}, #96]",
+                "ld1r {{v16.4s}}, [{a}], #4",
+                "ld1r {{v17.4s}}, [{a}], #4",
+                products!("smull", "v16", "v20" "v21", "v24" "v25" "v26" "v27"),
+                products!("smull", "v16", "v28" "v29", "v8" "v9" "v10" "v11"),
+                "add {w}, {w}, #128",
+                products!("smlal", "v17", "v22" "v23", "v24" "v25" "v26" "v27"),
+                products!("smlal", "v17", "v30" "v31", "v8" "v9" "v10" "v11"),
+                "subs {pairs}, {pairs}, #1",
+                add_pairs!("v0" "v1" "v2" "v3", "v24" "v25" "v26" "v27"),
+                add_pairs!("v4" "v5" "v6" "v7", "v8" "v9" "v10" "v11"),
+                "b.ne 2b",
+                w = inout(reg) w => _,
+                a = inout(reg) a => _,
+                pairs = inout(reg) pairs => _,
+                inout("v0") sums[0],
+                inout("v1") sums[1],
+                inout("v2") sums[2],
+                inout("v3") sums[3],
+                inout("v4") sums[4],
+                inout("v5") sums[5],
+                inout("v6") sums[6],
+                inout("v7") sums[7],
+                out("v8") _,
+                out("v9") _,
+                out("v10") _,
+                out("v11") _,
+                out("v16") _,
+                out("v17") _,
+                out("v20") _,
+                out("v21") _,
+                out("v22") _,
+                out("v23") _,
+                out("v24") _,
+                out("v25") _,
+                out("v26") _,
+                out("v27") _,
+                out("v28") _,
+                out("v29") _,
+                out("v30") _,
+                out("v31") _,
+                options(pure, readonly, nostack),
+            );
+        }
+    }
+}
+
 impl Int8Tile for Neon {
     type Simd = Self;
 
-    // 16 sums (two for each channel), and the rest for weights and products.
     const ROWS: usize = 2;
     const PANELS: usize = 1;
     const READS: Activations = Activations::Signed;
@@ -262,32 +430,16 @@ impl Int8Tile for Neon {
         _prefetch: *const i8,
     ) {
         // SAFETY: the token proves NEON; `a` has R rows of 4 * groups bytes, `w` 64 * groups bytes, `out` R rows
-        // of 16 sums (the caller's contract; groups is even), and nothing beyond is touched.
+        // of 16 sums (the caller's contract; groups is positive and even), and nothing beyond is touched.
         unsafe {
-            let mut acc = [[vdupq_n_s32(0); 8]; R];
-            for group in (0..groups).step_by(2) {
-                let w = w.add(64 * group);
-                let mut a_pairs = [[vdupq_n_s8(0); 2]; R];
-                for r in 0..R {
-                    let a = a.add(r * a_stride + 4 * group).cast::<i32>();
-                    a_pairs[r][0] = vreinterpretq_s8_s32(vdupq_n_s32(a.read_unaligned()));
-                    a_pairs[r][1] = vreinterpretq_s8_s32(vdupq_n_s32(a.add(1).read_unaligned()));
-                }
-                for quarter in 0..4 {
-                    let (w0, w1) = (vld1q_s8(w.add(16 * quarter)), vld1q_s8(w.add(64 + 16 * quarter)));
-                    for r in 0..R {
-                        let ([a0, a1], acc) = (a_pairs[r], &mut acc[r]);
-                        let low = vmull_s8(vget_low_s8(w0), vget_low_s8(a0));
-                        let low = vmlal_s8(low, vget_low_s8(w1), vget_low_s8(a1));
-                        acc[2 * quarter] = vpadalq_s16(acc[2 * quarter], low);
-                        let high = vmlal_high_s8(vmull_high_s8(w0, a0), w1, a1);
-                        acc[2 * quarter + 1] = vpadalq_s16(acc[2 * quarter + 1], high);
-                    }
-                }
+            let mut sums = [[vdupq_n_s32(0); 8]; 2];
+            match R {
+                1 => self.add_row(a, w, groups / 2, &mut sums[0]),
+                _ => self.add_two_rows([a, a.add(a_stride)], w, groups / 2, &mut sums),
             }
-            for r in 0..R {
+            for (r, sums) in sums.iter().enumerate().take(R) {
                 for quarter in 0..4 {
-                    let sums = vpaddq_s32(acc[r][2 * quarter], acc[r][2 * quarter + 1]);
+                    let sums = vpaddq_s32(sums[2 * quarter], sums[2 * quarter + 1]);
                     vst1q_s32(out.add(r * out_stride + 4 * quarter), sums);
                 }
             }

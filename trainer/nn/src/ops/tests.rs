@@ -38,7 +38,8 @@ fn assert_close(what: &str, got: &Tensor, expected: &Tensor, tolerance: f64) {
 fn parameters(inputs: &[Tensor]) -> Parameters {
     let mut all = Parameters::default();
     for (i, t) in inputs.iter().enumerate() {
-        all.push(Parameter { name: i.to_string(), var: Var::from_tensor(t).unwrap(), decay: true }).unwrap();
+        all.push(Parameter { name: i.to_string(), var: Var::from_tensor(t).unwrap(), decay: true, fresh: true })
+            .unwrap();
     }
     all
 }

@@ -19,7 +19,7 @@ const TARGET: f32 = 0.1;
 
 fn parameters(decay: bool) -> Parameters {
     let mut all = Parameters::default();
-    all.push(Parameter { name: "w".into(), var: Var::new(&START, &Device::Cpu).unwrap(), decay }).unwrap();
+    all.push(Parameter { name: "w".into(), var: Var::new(&START, &Device::Cpu).unwrap(), decay, fresh: true }).unwrap();
     all
 }
 
@@ -110,8 +110,8 @@ fn a_gradient_of_some_rows_updates_like_a_dense_one() {
             let var = |data: &[f32], rows| {
                 Var::from_tensor(&Tensor::from_slice(data, (rows, 2), &Device::Cpu).unwrap()).unwrap()
             };
-            all.push(Parameter { name: "w".into(), var: var(&table, 150), decay: true }).unwrap();
-            all.push(Parameter { name: "p".into(), var: var(&table[..8], 4), decay: true }).unwrap();
+            all.push(Parameter { name: "w".into(), var: var(&table, 150), decay: true, fresh: true }).unwrap();
+            all.push(Parameter { name: "p".into(), var: var(&table[..8], 4), decay: true, fresh: true }).unwrap();
             let mut optimizer = Optimizer::new(kind, &all).unwrap();
             for step in 0..3u32 {
                 let ids = Tensor::new(&[[3u32, 149, 64 + step, 3]], &Device::Cpu).unwrap();

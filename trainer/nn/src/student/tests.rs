@@ -117,6 +117,83 @@ fn saving_and_loading_changes_no_logit() {
 }
 
 #[test]
+fn a_trained_student_goes_on_with_the_heads_that_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokenizer = folder.path().join("source.json");
+    std::fs::write(&tokenizer, "{}").unwrap();
+    let target = folder.path().join("student");
+    let mut trained = student();
+    let labels = ["entailment", "not_entailment"];
+    trained.add_head(HeadSpec { copies: 3, ..HeadSpec::new("rte", &labels) }, 4).unwrap();
+    trained.set_temperature("rte", 1.7).unwrap();
+    trained.save(&target, &tokenizer, &toml::Table::new()).unwrap();
+    let nli = ["entailment", "neutral", "contradiction"];
+    let start = |wanted: &[HeadSpec]| Student::start(&target, &Layers::All, wanted, 9, &Device::Cpu).unwrap();
+    let answers = |s: &Student, head: &str| flat(&s.mean_logits(&batch(), head).unwrap());
+    let fresh = |s: &Student, head: &str| {
+        let of_head: Vec<bool> =
+            s.parameters().iter().filter(|p| p.name.starts_with(&format!("heads.{head}."))).map(|p| p.fresh).collect();
+        assert!(!of_head.is_empty() && of_head.iter().all(|f| *f == of_head[0]));
+        of_head[0]
+    };
+
+    let same = start(&[
+        HeadSpec { copies: 2, layers: 2, ..HeadSpec::new("nli", &nli) },
+        HeadSpec { copies: 3, ..HeadSpec::new("rte", &labels) },
+        HeadSpec::new("new", &["a", "b"]),
+    ]);
+    assert_eq!(
+        same.heads().map(|h| h.name.as_str()).collect::<Vec<_>>(),
+        ["nli", "rte", "new"],
+        "those that are wanted"
+    );
+    for head in ["nli", "rte"] {
+        let logits = |s: &Student| s.logits(&batch(), head, Mode::Eval).unwrap().iter().map(flat).collect::<Vec<_>>();
+        assert_eq!(logits(&same), logits(&trained), "{head}");
+        assert!(!fresh(&same, head));
+    }
+    assert!(fresh(&same, "new"));
+    assert_eq!(same.head("rte").unwrap().temperature, 1.0, "temperatures are fitted anew");
+
+    // Another number of copies: each their mean.
+    for copies in [1, 2] {
+        let other = start(&[HeadSpec { copies, ..HeadSpec::new("rte", &labels) }]);
+        let close = answers(&other, "rte").iter().zip(answers(&trained, "rte")).all(|(a, b)| (a - b).abs() < 1e-5);
+        assert!(close && !fresh(&other, "rte"));
+        assert_eq!(other.logits(&batch(), "rte", Mode::Eval).unwrap().len(), copies);
+    }
+    // Another shape, or copies of two layers, whose mean is no head: fresh.
+    for spec in [
+        HeadSpec { layers: 2, ..HeadSpec::new("rte", &labels) },
+        HeadSpec::new("rte", &["not_entailment", "entailment"]),
+        HeadSpec { layers: 2, ..HeadSpec::new("nli", &nli) },
+    ] {
+        assert!(fresh(&start(std::slice::from_ref(&spec)), &spec.name), "{spec:?}");
+    }
+}
+
+#[test]
+fn weights_are_mixed_unless_they_began_fresh() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokenizer = folder.path().join("source.json");
+    std::fs::write(&tokenizer, "{}").unwrap();
+    student().save(folder.path(), &tokenizer, &toml::Table::new()).unwrap();
+    let mut mixed = Student::load(folder.path(), &Device::Cpu).unwrap();
+    mixed.add_head(HeadSpec::new("new", &["a", "b"]), 3).unwrap();
+    let own = mixed.parameters().snapshot().unwrap();
+    let mut other = own.clone();
+    other.values_mut().for_each(|t| *t = (&*t + 1.0).unwrap());
+    mixed.parameters().mix(&other, 0.25).unwrap();
+    for p in mixed.parameters() {
+        let by = if p.name.starts_with("heads.new.") { 0.0 } else { 0.25 };
+        let moved = flat(p.var.as_tensor()).iter().zip(flat(&own[&p.name])).all(|(a, b)| (a - b - by).abs() < 1e-6);
+        assert!(moved, "{}", p.name);
+    }
+    other.remove("pooler.dense.bias");
+    assert_eq!(mixed.parameters().mix(&other, 0.25).unwrap_err().kind(), ErrorKind::Argument);
+}
+
+#[test]
 fn broken_student_folders_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let tokenizer = folder.path().join("tokenizer.json");
