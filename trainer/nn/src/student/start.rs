@@ -58,10 +58,11 @@ fn copies(found: &HeadSpec, wanted: &HeadSpec, tensors: &HashMap<String, Tensor>
             else {
                 continue;
             };
-            let mean = (found.copies != wanted.copies).then(|| Tensor::stack(&stored, 0)?.mean(0)).transpose()?;
-            for copy in 0..wanted.copies {
-                made.insert(name(copy), mean.as_ref().unwrap_or_else(|| stored[copy]).clone());
-            }
+            let values = match found.copies == wanted.copies {
+                true => stored.into_iter().cloned().collect(),
+                false => vec![Tensor::stack(&stored, 0)?.mean(0)?; wanted.copies],
+            };
+            made.extend(values.into_iter().enumerate().map(|(copy, value)| (name(copy), value)));
         }
     }
     Ok(made)
