@@ -71,8 +71,7 @@ pub struct RunConfig {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StudentConfig {
-    /// Folder to start from, or for a `fresh` one, the folder whose tokenizer it takes. A trained student's folder goes on
-    /// with its pooler and with the heads that have the same name, labels and layers ([`attar_nn::Student::start`]).
+    /// Folder to start from, or for a `fresh` one, the folder whose tokenizer it takes.
     pub encoder: PathBuf,
     /// Layers to keep of it: absent for all, a number for the first k, or a list.
     #[serde(default)]
@@ -80,7 +79,11 @@ pub struct StudentConfig {
     /// Start from random weights of this shape instead.
     #[serde(default)]
     pub fresh: Option<FreshConfig>,
-    /// What an encoder's pooler starts as.
+    /// Go on with the heads of the trained student in `encoder` ([`attar_nn::Student::go_on`]); otherwise they begin afresh.
+    // Left out where it is off, so that runs of before this setting are recognised by the same hash.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub go_on: bool,
+    /// What the pooler starts as.
     #[serde(default)]
     pub pooler: PoolerStart,
     /// Greatest number of tokens of a pair.
@@ -230,7 +233,7 @@ pub struct TeacherConfig {
     /// For a classifier without `sets`: fine-tune it on the gold labels of stage 2's sets first.
     #[serde(default)]
     pub fine_tune: bool,
-    /// For a fine-tuned classifier: what an encoder's pooler starts as.
+    /// For a fine-tuned classifier: what its pooler starts as.
     #[serde(default)]
     pub pooler: PoolerStart,
     /// For a fine-tuned classifier: fully connected layers of its heads; those of the student's heads when absent.

@@ -85,7 +85,7 @@ pub struct TrainSettings {
     #[serde(skip_serializing_if = "is_zero")]
     pub frozen_layers: usize,
     /// The share of the weights before the first step in the result, 0 to 1: 0.5 is the mean of before and after. For a
-    /// training that goes on from a trained student: between the two lie weights that are often better than either
+    /// student that goes on (`go_on`): between the two lie weights that are often better than either
     /// (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"). Parameters that began fresh are not mixed.
     #[serde(skip_serializing_if = "is_nothing")]
     pub start_weight: f64,

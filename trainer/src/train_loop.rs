@@ -38,7 +38,7 @@ pub struct Surroundings<'a> {
 pub struct Summary {
     /// Finished steps.
     pub steps: usize,
-    /// The step whose weights the student has now.
+    /// The step whose weights were the best.
     pub best_step: usize,
     /// The share of the weights that are those before the first step (`start_weight`).
     #[serde(default)]

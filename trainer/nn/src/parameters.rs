@@ -107,12 +107,13 @@ impl Parameters {
     /// between two trainings' weights (Wortsman et al. 2022). A fresh parameter stays as it is.
     ///
     /// # Errors
-    /// As [`Parameters::restore`].
+    /// [`crate::ErrorKind::Argument`] for a missing name, [`crate::ErrorKind::Tensor`] for another shape.
     pub fn mix(&self, tensors: &HashMap<String, Tensor>, share: f64) -> Result<()> {
         let mut mixed = self.snapshot()?;
         for p in self.entries.iter().filter(|p| !p.fresh) {
             if let (Some(own), Some(other)) = (mixed.get_mut(&p.name), tensors.get(&p.name)) {
-                *own = ((&*own * (1.0 - share))? + (other * share)?)?;
+                // In this form what is equal stays so to the bit: frozen layers do not move.
+                *own = (&*own + ((other - &*own)? * share)?)?;
             } else {
                 return Err(Error::argument(format!("mixing parameters: {:?} is missing", p.name)));
             }

@@ -241,6 +241,6 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::rename(&temporary, path).map_err(|e| Error::io(path, "rename the finished file to", e))
 }
 
-mod start;
+mod go_on;
 #[cfg(test)]
 mod tests;

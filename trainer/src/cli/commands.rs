@@ -388,6 +388,7 @@ fn config_of(encoder: &Path, training: &Training, common: &Common) -> RunConfig 
             encoder: encoder.to_owned(),
             layers: None,
             fresh: None,
+            go_on: false,
             pooler: training.pooler.into(),
             max_len: training.max_len,
             heads,

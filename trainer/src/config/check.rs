@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::{HeadConfig, RunConfig, SetConfig, StageConfig, TeacherConfig, TeacherKind};
+use super::{HeadConfig, PoolerStart, RunConfig, SetConfig, StageConfig, TeacherConfig, TeacherKind};
 use crate::error::{Error, Result};
 use crate::scheme::Scheme;
 
@@ -130,6 +130,26 @@ impl RunConfig {
         self.stage1.iter().chain([&self.stage2])
     }
 
+    /// Checks what the student begins with.
+    fn check_start(&self) -> Result<()> {
+        let student = &self.student;
+        if student.go_on && (student.fresh.is_some() || student.pooler == PoolerStart::Identity) {
+            return Err(Error::config(
+                "student: go_on = true keeps a trained student's weights; leave out fresh and pooler = \"identity\"",
+            ));
+        }
+        let mixed = self.stages().any(|stage| stage.training.start_weight > 0.0);
+        if mixed && !(student.go_on && self.stage1.is_none()) {
+            return Err(Error::config(
+                "start_weight mixes in a trained student's weights; it needs student.go_on = true and no [stage1]",
+            ));
+        }
+        if self.teachers.iter().any(|teacher| teacher.training.start_weight > 0.0) {
+            return Err(Error::config("start_weight is for students that go on, not for teachers"));
+        }
+        Ok(())
+    }
+
     /// Checks that all parts fit together.
     ///
     /// # Errors
@@ -163,6 +183,7 @@ impl RunConfig {
             head.labels()?;
             self.scheme.check(&head.name, self.teachers_of(&head.name).len())?;
         }
+        self.check_start()?;
         for stage in self.stages() {
             stage.training.check()?;
             if let Some(matching) = &stage.matching {

@@ -92,7 +92,26 @@ impl Runner<'_> {
         self.train_stage(&stage, &data, || {
             let wanted: Vec<HeadSpec> =
                 heads.iter().map(|head| Ok(spec(&head.name, head.labels()?, 1, head.layers))).collect::<Result<_>>()?;
-            self.begin(&folder, &Layers::All, &wanted, teacher.pooler, seed)
+            // A folder that has these heads is a teacher that goes on with them; other heads are of no use.
+            if folder.join("attar.toml").is_file() {
+                let mut model = Student::load(&folder, &self.device)?;
+                let found: Vec<HeadSpec> =
+                    model.heads().map(|head| HeadSpec { temperature: 1.0, ..head.clone() }).collect();
+                if found == wanted {
+                    for head in &heads {
+                        model.set_temperature(&head.name, 1.0)?;
+                    }
+                    return Ok(model);
+                }
+            }
+            let mut model = Student::new(Encoder::load(&folder, &Layers::All, &self.device)?);
+            if teacher.pooler == PoolerStart::Identity {
+                identity_pooler(&model)?;
+            }
+            for head in wanted {
+                model.add_head(head, seed)?;
+            }
+            Ok(model)
         })
     }
 
@@ -149,22 +168,6 @@ impl Runner<'_> {
         })
     }
 
-    /// The folder's encoder with these heads. One that was trained here goes on with its pooler and the heads that fit.
-    fn begin(
-        &self,
-        folder: &Path,
-        layers: &Layers,
-        wanted: &[HeadSpec],
-        pooler: PoolerStart,
-        seed: u64,
-    ) -> Result<Student> {
-        let student = Student::start(folder, layers, wanted, seed, &self.device)?;
-        if pooler == PoolerStart::Identity && !folder.join("attar.toml").is_file() {
-            identity_pooler(&student)?;
-        }
-        Ok(student)
-    }
-
     /// The number of copies of each head.
     fn copies(&self) -> Vec<usize> {
         let heads = self.config.student.heads.iter();
@@ -179,16 +182,22 @@ impl Runner<'_> {
         let wanted: Vec<HeadSpec> = (config.heads.iter().zip(self.copies()))
             .map(|(head, copies)| Ok(spec(&head.name, head.labels()?, copies, head.layers)))
             .collect::<Result<_>>()?;
-        let Some(fresh) = &config.fresh else {
-            return self.begin(&folder, &config.layers(), &wanted, config.pooler, seed);
+        if config.go_on {
+            return Ok(Student::go_on(&folder, &config.layers(), &wanted, seed, &self.device)?);
+        }
+        let encoder = match &config.fresh {
+            Some(fresh) => {
+                let tokenizer = folder.join("tokenizer.json");
+                let vocabulary = tokenizers::Tokenizer::from_file(&tokenizer)
+                    .map_err(|e| Error::config(format!("{}: {e}", tokenizer.display())))?
+                    .get_vocab_size(true);
+                let (layers, hidden, heads) = (fresh.layers, fresh.hidden, fresh.attention_heads);
+                let shape = EncoderConfig::bert(layers, hidden, heads, fresh.intermediate, vocabulary);
+                Encoder::new(&shape, seed, &self.device)?
+            }
+            None => Encoder::load(&folder, &config.layers(), &self.device)?,
         };
-        let tokenizer = folder.join("tokenizer.json");
-        let vocabulary = tokenizers::Tokenizer::from_file(&tokenizer)
-            .map_err(|e| Error::config(format!("{}: {e}", tokenizer.display())))?
-            .get_vocab_size(true);
-        let (layers, hidden, heads) = (fresh.layers, fresh.hidden, fresh.attention_heads);
-        let shape = EncoderConfig::bert(layers, hidden, heads, fresh.intermediate, vocabulary);
-        let mut student = Student::new(Encoder::new(&shape, seed, &self.device)?);
+        let mut student = Student::new(encoder);
         if config.pooler == PoolerStart::Identity {
             identity_pooler(&student)?;
         }

@@ -104,7 +104,7 @@ const PAIRS: usize = 3;
 impl Int8Tile for I8mm {
     type Simd = Neon;
 
-    // 24 sums (2 x 2 each), three pairs of rows of activations and two vectors of weights in 32 registers.
+    // 24 sums (2 x 2 each), three pairs of rows of activations and five vectors of weights in 32 registers.
     const ROWS: usize = 2 * PAIRS;
     const PANELS: usize = 1;
     const READS: Activations = Activations::Signed;

@@ -267,7 +267,7 @@ type RowSums = [int32x4_t; 8];
 /// Products of two groups of four inputs are summed in 16 bits (2 * 127 * 128 = 32,512 fits), then added in pairs to 32 bits.
 ///
 /// The loops are one piece of assembly each: of the intrinsics' the compiler makes `ext` and `smull` where `smull2` is meant, and
-/// has no registers left for what that needs (125 instructions where there are 62 now).
+/// has no registers left for what that needs (125 instructions in the loop of two rows where there are 59 now).
 impl Neon {
     /// Adds `pairs` times two groups of two rows, all 16 channels. All 32 registers are in use: 16 sums, a pair of weights of each
     /// group, four broadcasts and eight products.
@@ -429,6 +429,7 @@ impl Int8Tile for Neon {
         out_stride: usize,
         _prefetch: *const i8,
     ) {
+        debug_assert!((1..=2).contains(&R) && groups >= 2 && groups.is_multiple_of(2));
         // SAFETY: the token proves NEON; `a` has R rows of 4 * groups bytes, `w` 64 * groups bytes, `out` R rows
         // of 16 sums (the caller's contract; groups is positive and even), and nothing beyond is touched.
         unsafe {

@@ -128,7 +128,8 @@ fn a_trained_student_goes_on_with_the_heads_that_fit() {
     trained.set_temperature("rte", 1.7).unwrap();
     trained.save(&target, &tokenizer, &toml::Table::new()).unwrap();
     let nli = ["entailment", "neutral", "contradiction"];
-    let start = |wanted: &[HeadSpec]| Student::start(&target, &Layers::All, wanted, 9, &Device::Cpu).unwrap();
+    let go_on = |wanted: &[HeadSpec]| Student::go_on(&target, &Layers::All, wanted, 9, &Device::Cpu);
+    let start = |wanted: &[HeadSpec]| go_on(wanted).unwrap();
     let answers = |s: &Student, head: &str| flat(&s.mean_logits(&batch(), head).unwrap());
     let fresh = |s: &Student, head: &str| {
         let of_head: Vec<bool> =
@@ -162,14 +163,17 @@ fn a_trained_student_goes_on_with_the_heads_that_fit() {
         assert!(close && !fresh(&other, "rte"));
         assert_eq!(other.logits(&batch(), "rte", Mode::Eval).unwrap().len(), copies);
     }
-    // Another shape, or copies of two layers, whose mean is no head: fresh.
-    for spec in [
-        HeadSpec { layers: 2, ..HeadSpec::new("rte", &labels) },
-        HeadSpec::new("rte", &["not_entailment", "entailment"]),
-        HeadSpec { layers: 2, ..HeadSpec::new("nli", &nli) },
+    // Another shape, or copies of two layers, whose mean is no head.
+    for (spec, says) in [
+        (HeadSpec { layers: 2, ..HeadSpec::new("rte", &labels) }, "has 1 layers and the labels"),
+        (HeadSpec::new("rte", &["not_entailment", "entailment"]), "has 1 layers and the labels"),
+        (HeadSpec { layers: 2, ..HeadSpec::new("nli", &nli) }, "has 2 copies of 2 layers, expected 1"),
     ] {
-        assert!(fresh(&start(std::slice::from_ref(&spec)), &spec.name), "{spec:?}");
+        let error = go_on(&[spec]).unwrap_err();
+        assert!(error.kind() == ErrorKind::Argument && error.to_string().contains(says), "{error}");
     }
+    std::fs::remove_file(target.join("attar.toml")).unwrap();
+    assert!(go_on(&[]).unwrap_err().to_string().contains("expected the folder of a trained student"));
 }
 
 #[test]

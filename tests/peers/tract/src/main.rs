@@ -1,4 +1,4 @@
-//! MiniLM-L6's linear layers alone, in f32 by tract's own operators, CALLS times on one thread: `repeat_tract_linears ANY TOKENS CALLS`.
+//! MiniLM-L6's linear layers alone, in f32 by tract's own operators, CALLS times on one thread: `repeat-tract-linears ANY TOKENS CALLS`.
 //!
 //! A lower bound for tract running the encoder in f32 (no attention, norms, GELU or embeddings), for counting executed
 //! instructions: `tests/peers/instructions.sh --program`. The first argument is there for that script and is not read.
@@ -29,7 +29,7 @@ fn random(state: &mut u64, rows: usize, columns: usize, scale: f32) -> TractResu
 fn main() -> TractResult<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [_, tokens, calls] = &arguments[..] else {
-        eprintln!("usage: repeat_tract_linears ANY TOKENS CALLS");
+        eprintln!("usage: repeat-tract-linears ANY TOKENS CALLS");
         return Ok(ExitCode::from(2));
     };
     let (tokens, calls): (usize, usize) = (tokens.parse()?, calls.parse()?);
