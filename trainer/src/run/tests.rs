@@ -196,7 +196,10 @@ fn a_student_goes_on_from_another_runs_result() {
     let trained = world.student("tmkd/student");
     let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
     for name in ["pooler.dense.weight", "embeddings.word_embeddings.weight"] {
-        assert!(close(&value(&steps[1], name).unwrap(), &value(&trained, name).unwrap()), "{name}: all of it the start's");
+        assert!(
+            close(&value(&steps[1], name).unwrap(), &value(&trained, name).unwrap()),
+            "{name}: all of it the start's"
+        );
         assert_ne!(value(&steps[0], name).unwrap(), value(&trained, name).unwrap(), "{name}");
     }
     let head = |s: &Student, copy: usize| value(s, &format!("heads.relevance.{copy}.0.weight")).unwrap();
