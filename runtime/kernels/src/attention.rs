@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use crate::gemm_f32::{Product, product};
-use crate::gemm_i8::MAX_TILE_ROWS;
+use crate::gemm_f32::{MAX_TILE_ROWS, Product, product};
 use crate::math;
 use crate::simd::{LANES, Simd};
 

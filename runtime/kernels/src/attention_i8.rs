@@ -6,7 +6,9 @@
 //! channels (or 4 keys) in a line of 64 bytes.
 
 use crate::attention::Attention;
-use crate::gemm_i8::{Int8Tile, MAX_TILE_ROWS, ZERO_ROW, chunk, dispatch, even_blocks};
+use crate::gemm_i8::{
+    Int8Tile, MAX_TILE_ROWS, ZERO_ROW, activation_row, activation_step, chunk, dispatch, tile_blocks,
+};
 use crate::math;
 use crate::scratch::Arena;
 use crate::simd::{LANES, Simd};
@@ -33,9 +35,9 @@ pub(crate) struct BuffersI8<'a> {
     /// `[dp]`: a channel's scale, and 128 x its sum.
     value_scales: &'a mut [f32],
     value_sums: &'a mut [i32],
-    /// `[rows, dp]`.
+    /// `[rows, dp]`, the rows that stand together in turn.
     queries: &'a mut [u8],
-    /// `[rows, tp]`: sums of products, the same as floats, and probabilities.
+    /// `[rows, tp]`: sums of products, the same as floats, and probabilities (the rows that stand together in turn).
     sums: &'a mut [i32],
     scores: &'a mut [f32],
     probabilities: &'a mut [u8],
@@ -120,7 +122,6 @@ pub(crate) unsafe fn attention<T: Int8Tile>(t: T, call: AttentionI8<'_>) {
         buffers,
     } = call;
     assert!(range.end <= heads && hidden.is_multiple_of(heads) && tokens <= MAX_TOKENS);
-    assert!(T::ROWS <= MAX_TILE_ROWS);
     let s = t.simd();
     let size = hidden / heads;
     let (tp, dp) = (tokens.next_multiple_of(LANES), size.next_multiple_of(LANES));
@@ -142,19 +143,19 @@ pub(crate) unsafe fn attention<T: Int8Tile>(t: T, call: AttentionI8<'_>) {
         let column = head * size;
         pack_keys(s, &qkv[hidden + column..], stride, tokens, size, keys, key_scales, key_sums);
         pack_values(s, &qkv[2 * hidden + column..], stride, tokens, size, values, value_scales, value_sums);
-        for (row, rows) in even_blocks(queries, T::ROWS) {
+        for (row, rows) in tile_blocks::<T>(queries) {
             let mut factors = [0.0; MAX_TILE_ROWS];
             for r in 0..rows {
                 let from = &query[(row + r) * query_stride + column..][..size];
-                let to = &mut quantised[r * query_bytes..(r + 1) * query_bytes];
-                factors[r] = base * quantise_query(t, from, to);
+                let (range, place) = activation_row::<T>(r, query_bytes);
+                factors[r] = base * quantise_query(t, from, &mut quantised[range], place);
             }
             let mut panel = 0;
             while panel < tp / LANES {
                 let panels = (tp / LANES - panel).min(T::PANELS);
                 let w = keys[panel * LANES * dp..(panel + panels) * LANES * dp].as_ptr().cast::<i8>();
                 let to = sums[panel * LANES..].as_mut_ptr();
-                // SAFETY: `quantised` has rows <= MAX_TILE_ROWS rows of dp activations, `w` has `panels` panels of 16 * dp
+                // SAFETY: `quantised` has MAX_TILE_ROWS rows of dp activations, those that stand with the last of `rows` included, `w` has `panels` panels of 16 * dp
                 // bytes, `sums` has as many rows of tp, of which 16 * panels from `panel` on; dp is a multiple of 16.
                 unsafe {
                     dispatch(t, rows, panels, quantised.as_ptr(), query_bytes, w, LANES * dp, dp / 4, to, tp, w);
@@ -174,8 +175,8 @@ pub(crate) unsafe fn attention<T: Int8Tile>(t: T, call: AttentionI8<'_>) {
             }
             for r in 0..rows {
                 let scores = &scores[r * tp..(r + 1) * tp];
-                let to = &mut probabilities[r * probability_bytes..(r + 1) * probability_bytes];
-                vectors[r] = softmax(t, scores, factors[r], largest[r], to);
+                let (range, place) = activation_row::<T>(r, probability_bytes);
+                vectors[r] = softmax(t, scores, factors[r], largest[r], &mut probabilities[range], place);
             }
             for r in 0..rows {
                 factors[r] = 1.0 / s.reduce_add(vectors[r]);
@@ -220,9 +221,9 @@ pub(crate) unsafe fn attention<T: Int8Tile>(t: T, call: AttentionI8<'_>) {
     }
 }
 
-/// One query to int8 with zeros behind it; its scale.
+/// One query, number `place` of those that stand together, to int8 with zeros behind it; its scale.
 #[inline(always)]
-fn quantise_query<T: Int8Tile>(t: T, from: &[f32], to: &mut [u8]) -> f32 {
+fn quantise_query<T: Int8Tile>(t: T, from: &[f32], to: &mut [u8], place: usize) -> f32 {
     let s = t.simd();
     let mut largest = s.splat(ZERO_ROW);
     for from in from.chunks(LANES) {
@@ -230,8 +231,8 @@ fn quantise_query<T: Int8Tile>(t: T, from: &[f32], to: &mut [u8]) -> f32 {
     }
     let largest = s.reduce_max(largest);
     let factor = s.splat(127.0 / largest);
-    for (from, to) in from.chunks(LANES).zip(to.chunks_exact_mut(LANES * T::READS.bytes())) {
-        t.store_activations(s.round(s.mul(s.load_part(from), factor)), to);
+    for (from, to) in from.chunks(LANES).zip(to.chunks_exact_mut(activation_step::<T>())) {
+        t.store_activations(s.round(s.mul(s.load_part(from), factor)), to, place);
     }
     largest / 127.0
 }
@@ -378,18 +379,25 @@ fn dequantise<T: Int8Tile>(
     largest
 }
 
-/// `round(255 x 2^(factor (score - largest)))`; each lane's sum of what was rounded.
+/// `round(255 x 2^(factor (score - largest)))` of row number `place` of those that stand together; each lane's sum of what was rounded.
 #[inline(always)]
-fn softmax<T: Int8Tile>(t: T, scores: &[f32], factor: f32, largest: f32, to: &mut [u8]) -> <T::Simd as Simd>::F {
+fn softmax<T: Int8Tile>(
+    t: T,
+    scores: &[f32],
+    factor: f32,
+    largest: f32,
+    to: &mut [u8],
+    place: usize,
+) -> <T::Simd as Simd>::F {
     let s = t.simd();
     let offset = s.splat(LOG2_255 - largest * factor);
     let factor = s.splat(factor);
     let mut sum = s.round(s.splat(0.0));
     let (scores, _) = scores.as_chunks::<LANES>();
-    for (score, to) in scores.iter().zip(to.chunks_exact_mut(LANES * T::READS.bytes())) {
+    for (score, to) in scores.iter().zip(to.chunks_exact_mut(activation_step::<T>())) {
         let p = s.round(math::exp2_coarse(s, s.mul_add(s.load(score), factor, offset)));
         sum = s.add_i32(sum, p);
-        t.store_probabilities(p, to);
+        t.store_probabilities(p, to, place);
     }
     s.to_f32(sum)
 }

@@ -1,6 +1,8 @@
 //! The check that every kernel must pass, and the tests that run it over all kernels of this CPU and over wrong ones.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(target_os = "linux")]
+pub(crate) mod guarded;
 pub(crate) mod reference;
 pub(crate) mod saturating;
 // proptest does not build for WebAssembly.
@@ -219,7 +221,7 @@ fn check_integers(kernel: Kernel) -> Result<(), String> {
             let ones = vec![1.0; outputs];
             let packed = Packed::int8(&values, &ones, &vec![0.0; outputs], outputs, inputs);
             for (name, activation) in &PATTERNS[..5] {
-                for rows in [1, 2, 3, 5, 6, 7, 8, 9, 16, 19] {
+                for rows in [1, 2, 3, 5, 6, 7, 8, 9, 10, 12, 16, 19] {
                     let mut input: Vec<f32> =
                         (0..rows * inputs).map(|i| f32::from(activation(&mut random, i % inputs))).collect();
                     for row in input.chunks_mut(inputs) {

@@ -249,7 +249,7 @@ fn add_norm(kernel: Kernel, call: AddNorm<'_>) {
 
 /// Number of tasks that `rows` rows are cut into for a team, and the rows of each.
 fn cut(rows: usize, threads: usize) -> (usize, usize) {
-    // Four tasks for each thread, so that nobody waits long for the last one; whole tiles of 8 rows.
+    // Four tasks for each thread, so that nobody waits long for the last one; whole tiles of AVX-512 and whole rows that stand together.
     let each = rows.div_ceil(4 * threads).next_multiple_of(8).max(TASK_ROWS);
     (rows.div_ceil(each), each)
 }

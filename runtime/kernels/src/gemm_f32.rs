@@ -4,9 +4,12 @@ use std::ops::Range;
 
 use half::f16;
 
-use crate::gemm_i8::{Activation, MAX_TILE_ROWS, chunk, even_blocks};
+use crate::gemm_i8::{Activation, chunk, even_blocks};
 use crate::linear::OUTPUT_ALIGN;
 use crate::simd::{Element, LANES, Simd};
+
+/// Most rows of any f32 tile.
+pub(crate) const MAX_TILE_ROWS: usize = 8;
 
 /// `out[r][c] = sum over k of a[r][k] * w[k][c]`, summed in the order of k with fused multiply-adds, for R rows and N vectors.
 ///

@@ -8,8 +8,10 @@ use crate::simd::{LANES, Simd};
 
 /// Row stride, in i32, of the buffer that a tile writes.
 pub(crate) const TILE_STRIDE: usize = OUTPUT_ALIGN;
-/// Most rows of any tile.
-pub(crate) const MAX_TILE_ROWS: usize = 8;
+/// Most rows of any int8 tile.
+pub(crate) const MAX_TILE_ROWS: usize = 12;
+/// Most rows of activations that stand together.
+pub(crate) const MOST_TOGETHER: usize = 4;
 /// Rows whose largest magnitude is below this are taken as zero: 127 divided by it must stay finite.
 pub(crate) const ZERO_ROW: f32 = 1e-30;
 
@@ -74,19 +76,25 @@ pub(crate) trait Int8Tile: Copy {
     const PANELS: usize;
     /// What the tile reads activations as.
     const READS: Activations;
+    /// Rows of activations that stand together, eight bytes of each in turn: 1, or for activations of a byte a divisor of `ROWS` and of
+    /// [`MOST_TOGETHER`].
+    const TOGETHER: usize = 1;
 
     fn simd(self) -> Self::Simd;
 
-    /// Stores 16 activations (integers of -127..=127) as the tile reads them, in 16 * `READS.bytes()` bytes.
+    /// Stores 16 activations (integers of -127..=127) of a row as the tile reads them; `to` has [`activation_step`] bytes, the row is
+    /// number `place` of those that stand together.
     #[inline(always)]
-    fn store_activations(self, x: <Self::Simd as Simd>::I, to: &mut [u8]) {
+    fn store_activations(self, x: <Self::Simd as Simd>::I, to: &mut [u8], place: usize) {
+        debug_assert!(place == 0);
         let to = to.first_chunk_mut().expect("16 activations of a byte");
         self.simd().store_i8(x, if Self::READS.subtracts_sums() { 0x80 } else { 0 }, to);
     }
 
-    /// Stores 16 probabilities (integers of 0..=255) as the tile reads them, in 16 * `READS.bytes()` bytes.
+    /// Stores 16 probabilities (integers of 0..=255) as [`Int8Tile::store_activations`] does.
     #[inline(always)]
-    fn store_probabilities(self, x: <Self::Simd as Simd>::I, to: &mut [u8]) {
+    fn store_probabilities(self, x: <Self::Simd as Simd>::I, to: &mut [u8], place: usize) {
+        debug_assert!(place == 0);
         let to = to.first_chunk_mut().expect("16 probabilities of a byte");
         self.simd().store_i8(x, if Self::READS.shifts_probabilities() { 0x80 } else { 0 }, to);
     }
@@ -97,8 +105,8 @@ pub(crate) trait Int8Tile: Copy {
     /// where 64 * `groups` bytes of weights begin that will be needed next; it is only a hint and may be any address.
     ///
     /// # Safety
-    /// P is 1 to `PANELS`, R 1 to `ROWS`. For R rows, each `a_stride` bytes after the last, 4 * `groups` * `READS.bytes()` bytes can be
-    /// read from `a`; for P panels, each `w_stride` bytes after the last, 64 * `groups` bytes from `w`; for R rows, each
+    /// P is 1 to `PANELS`, R 1 to `ROWS`. For R rows, rounded up to a multiple of `TOGETHER`, `a_stride` = 4 * `groups` * `READS.bytes()` bytes each can
+    /// be read from `a`; for P panels, each `w_stride` bytes after the last, 64 * `groups` bytes from `w`; for R rows, each
     /// `out_stride` after the last, 16 * P sums can be written to `out`.
     /// The function is inlined where the token's CPU features are enabled.
     #[allow(clippy::too_many_arguments, reason = "three matrices")]
@@ -115,6 +123,31 @@ pub(crate) trait Int8Tile: Copy {
     );
 }
 
+/// Bytes from 16 activations of a row to the next 16.
+pub(crate) const fn activation_step<T: Int8Tile>() -> usize {
+    LANES * T::READS.bytes() * T::TOGETHER
+}
+
+/// The bytes of the rows of activations that `row` stands with, of `row_bytes` each, and which of them it is.
+#[inline(always)]
+pub(crate) fn activation_row<T: Int8Tile>(row: usize, row_bytes: usize) -> (Range<usize>, usize) {
+    let first = row / T::TOGETHER * T::TOGETHER;
+    (first * row_bytes..(first + T::TOGETHER) * row_bytes, row - first)
+}
+
+/// Cuts `rows` into blocks of at most [`Int8Tile::ROWS`], of nearly equal size, that begin where rows stand together: (first row,
+/// count).
+#[inline(always)]
+pub(crate) fn tile_blocks<T: Int8Tile>(rows: usize) -> impl Iterator<Item = (usize, usize)> {
+    const {
+        assert!(T::ROWS <= MAX_TILE_ROWS && MAX_TILE_ROWS.is_multiple_of(T::TOGETHER));
+        assert!(T::ROWS.is_multiple_of(T::TOGETHER) && MOST_TOGETHER.is_multiple_of(T::TOGETHER));
+        assert!(T::TOGETHER == 1 || T::READS.bytes() == 1);
+    }
+    even_blocks(rows.div_ceil(T::TOGETHER), T::ROWS / T::TOGETHER)
+        .map(move |(first, count)| (first * T::TOGETHER, (count * T::TOGETHER).min(rows - first * T::TOGETHER)))
+}
+
 /// Rows of activations to quantise.
 pub(crate) struct Quantise<'a> {
     /// `rows` rows of `columns` values, `input_stride` apart.
@@ -122,7 +155,8 @@ pub(crate) struct Quantise<'a> {
     pub input_stride: usize,
     pub rows: usize,
     pub columns: usize,
-    /// `rows` rows of `padded_inputs_i8(columns)` activations, each of the kernel's `READS.bytes()`.
+    /// `rows` rows, rounded up to a multiple of the kernel's `TOGETHER` (one of [`MOST_TOGETHER`] always is enough), of
+    /// `padded_inputs_i8(columns)` activations, each of the kernel's `READS.bytes()`.
     pub output: &'a mut [u8],
     /// One scale a row.
     pub scales: &'a mut [f32],
@@ -135,9 +169,10 @@ pub(crate) fn quantise<T: Int8Tile>(t: T, call: Quantise<'_>) {
     let s = t.simd();
     let row_bytes = padded_inputs_i8(columns) * T::READS.bytes();
     let zero = s.splat(0.0);
-    let inputs = input.chunks(input_stride);
-    for ((input, output), scale) in inputs.zip(output.chunks_exact_mut(row_bytes)).zip(&mut scales[..rows]) {
-        let input = &input[..columns];
+    let step = activation_step::<T>();
+    for (row, (input, scale)) in input.chunks(input_stride).zip(&mut scales[..rows]).enumerate() {
+        let (range, place) = activation_row::<T>(row, row_bytes);
+        let (input, output) = (&input[..columns], &mut output[range]);
         let (chunks, tail) = input.as_chunks::<LANES>();
         // Four at a time: one would wait for its own last step.
         let mut most = [s.max(s.abs(s.load_part(tail)), zero); 4];
@@ -159,16 +194,16 @@ pub(crate) fn quantise<T: Int8Tile>(t: T, call: Quantise<'_>) {
             127.0 / largest
         };
         let factor = s.splat(factor);
-        let (done, rest) = output.split_at_mut(chunks.len() * LANES * T::READS.bytes());
-        for (chunk, to) in chunks.iter().zip(done.chunks_exact_mut(LANES * T::READS.bytes())) {
-            t.store_activations(to_integers(s, s.load(chunk), factor), to);
+        let (done, rest) = output.split_at_mut(chunks.len() * step);
+        for (chunk, to) in chunks.iter().zip(done.chunks_exact_mut(step)) {
+            t.store_activations(to_integers(s, s.load(chunk), factor), to, place);
         }
-        let mut rest = rest.chunks_exact_mut(LANES * T::READS.bytes());
+        let mut rest = rest.chunks_exact_mut(step);
         if let (false, Some(to)) = (tail.is_empty(), rest.next()) {
-            t.store_activations(to_integers(s, s.load_part(tail), factor), to);
+            t.store_activations(to_integers(s, s.load_part(tail), factor), to, place);
         }
         for to in rest {
-            t.store_activations(s.round(zero), to);
+            t.store_activations(s.round(zero), to, place);
         }
     }
 }
@@ -183,7 +218,7 @@ fn to_integers<S: Simd>(s: S, x: S::F, factor: S::F) -> S::I {
 /// A call of an int8 linear layer on quantised activations.
 pub(crate) struct GemmI8<'a> {
     pub linear: LinearI8<'a>,
-    /// `rows` quantised rows, as [`quantise`] writes them.
+    /// `rows` quantised rows, as [`quantise`] writes them, with those that stand with the last.
     pub input: &'a [u8],
     pub input_scales: &'a [f32],
     pub rows: usize,
@@ -204,21 +239,22 @@ pub(crate) unsafe fn gemm<T: Int8Tile>(t: T, call: GemmI8<'_>) {
     let GemmI8 { linear, input, input_scales, rows, blocks, output, output_stride, activation } = call;
     let kp = padded_inputs_i8(linear.inputs);
     let row_bytes = kp * T::READS.bytes();
-    let input = &input[..rows * row_bytes];
+    let input = &input[..rows.next_multiple_of(T::TOGETHER) * row_bytes];
     let input_scales = &input_scales[..rows];
     assert!(blocks.end * OUTPUT_ALIGN <= linear.scales.len().min(output_stride), "output block out of range");
-    assert!(T::ROWS <= MAX_TILE_ROWS && OUTPUT_ALIGN.is_multiple_of(T::PANELS * LANES));
+    assert!(OUTPUT_ALIGN.is_multiple_of(T::PANELS * LANES));
     let mut sums = [[0_i32; TILE_STRIDE]; MAX_TILE_ROWS];
     let (tiles, width) = (OUTPUT_ALIGN / (T::PANELS * LANES), T::PANELS * LANES);
     for tile in blocks.start * tiles..blocks.end * tiles {
         let first = tile * width;
         let weight = &linear.weight[first * kp..(first + width) * kp];
-        for (index, (row, count)) in even_blocks(rows, T::ROWS).enumerate() {
+        for (index, (row, count)) in tile_blocks::<T>(rows).enumerate() {
             // The first tiles of these channels fetch a panel each of the next channels' weights; the last have nothing left.
             let prefetch = weight.as_ptr().wrapping_add((T::PANELS + index.min(T::PANELS - 1)) * LANES * kp);
-            let a = input[row * row_bytes..(row + count) * row_bytes].as_ptr();
+            let end = (row + count).next_multiple_of(T::TOGETHER);
+            let a = input[row * row_bytes..end * row_bytes].as_ptr();
             let (w, out) = (weight.as_ptr(), sums.as_flattened_mut().as_mut_ptr());
-            // SAFETY: `a` has `count` rows of `row_bytes`, `weight` has PANELS panels of 16 * kp bytes, `sums` has
+            // SAFETY: `a` has `count` rows of `row_bytes` and those that stand with them, `weight` has PANELS panels of 16 * kp bytes, `sums` has
             // MAX_TILE_ROWS >= count rows; kp is a multiple of 64, so kp / 4 is one of 16; features are the caller's promise.
             unsafe { dispatch(t, count, T::PANELS, a, row_bytes, w, LANES * kp, kp / 4, out, TILE_STRIDE, prefetch) };
             for panel in 0..T::PANELS {
@@ -346,8 +382,8 @@ pub(crate) unsafe fn dispatch<T: Int8Tile>(
         };
     }
     match panels {
-        3 if T::PANELS >= 3 => arms!(3: 8 7 6 5 4 3 2 1),
-        2 if T::PANELS >= 2 => arms!(2: 8 7 6 5 4 3 2 1),
-        _ => arms!(1: 8 7 6 5 4 3 2 1),
+        3 if T::PANELS >= 3 => arms!(3: 12 11 10 9 8 7 6 5 4 3 2 1),
+        2 if T::PANELS >= 2 => arms!(2: 12 11 10 9 8 7 6 5 4 3 2 1),
+        _ => arms!(1: 12 11 10 9 8 7 6 5 4 3 2 1),
     }
 }

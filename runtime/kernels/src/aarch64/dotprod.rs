@@ -4,7 +4,52 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::neon::Neon;
+use super::tile::tile_loop;
 use crate::gemm_i8::{Activations, Int8Tile};
+
+/// Most pairs of rows of a tile.
+const MOST_PAIRS: usize = 3;
+
+/// Two quarters of a group's weights (v28 and v29, or v30 and v31) times a row of the group in a lane.
+#[rustfmt::skip]
+macro_rules! row {
+    (($w0:literal $w1:literal), $rows:literal $lane:literal, $s0:literal $s1:literal) => {
+        concat!(
+            "sdot ", $s0, ".4s, ", $w0, ".16b, ", $rows, ".4b[", $lane, "]\n",
+            "sdot ", $s1, ".4s, ", $w1, ".16b, ", $rows, ".4b[", $lane, "]"
+        )
+    };
+}
+
+/// The same for the two rows of a vector: group 0 of the first is lane 0, of the second lane 2, group 1 in the lanes after.
+#[rustfmt::skip]
+macro_rules! pair {
+    (0, $w:tt, $rows:literal, ($a0:literal $a1:literal), ($b0:literal $b1:literal)) => {
+        concat!(row!($w, $rows "0", $a0 $a1), "\n", row!($w, $rows "2", $b0 $b1))
+    };
+    (1, $w:tt, $rows:literal, ($a0:literal $a1:literal), ($b0:literal $b1:literal)) => {
+        concat!(row!($w, $rows "1", $a0 $a1), "\n", row!($w, $rows "3", $b0 $b1))
+    };
+}
+
+/// The same for one to three pairs, in v24 to v26: with the low or the high eight channels.
+#[rustfmt::skip]
+macro_rules! pairs {
+    (1, $group:tt, $w0:literal $w1:literal, low) => { pair!($group, ($w0 $w1), "v24", ("v0" "v1"), ("v4" "v5")) };
+    (1, $group:tt, $w0:literal $w1:literal, high) => { pair!($group, ($w0 $w1), "v24", ("v2" "v3"), ("v6" "v7")) };
+    (2, $group:tt, $w0:literal $w1:literal, low) => {
+        concat!(pairs!(1, $group, $w0 $w1, low), "\n", pair!($group, ($w0 $w1), "v25", ("v8" "v9"), ("v12" "v13")))
+    };
+    (2, $group:tt, $w0:literal $w1:literal, high) => {
+        concat!(pairs!(1, $group, $w0 $w1, high), "\n", pair!($group, ($w0 $w1), "v25", ("v10" "v11"), ("v14" "v15")))
+    };
+    (3, $group:tt, $w0:literal $w1:literal, low) => {
+        concat!(pairs!(2, $group, $w0 $w1, low), "\n", pair!($group, ($w0 $w1), "v26", ("v16" "v17"), ("v20" "v21")))
+    };
+    (3, $group:tt, $w0:literal $w1:literal, high) => {
+        concat!(pairs!(2, $group, $w0 $w1, high), "\n", pair!($group, ($w0 $w1), "v26", ("v18" "v19"), ("v22" "v23")))
+    };
+}
 
 /// Proof that the CPU has NEON with the dot product extension.
 #[derive(Debug, Clone, Copy)]
@@ -19,40 +64,47 @@ impl Dotprod {
         Self(unsafe { Neon::new() })
     }
 
-    /// `acc[n] += sum over j < 4 of w[4 n + j] * a[4 LANE + j]`; the intrinsic `vdotq_laneq_s32` is not stable in Rust 1.95.
-    #[inline(always)]
-    fn sdot<const LANE: i32>(self, mut acc: int32x4_t, w: int8x16_t, a: int8x16_t) -> int32x4_t {
-        // SAFETY: the token proves the extension; registers only; LANE is 0..4.
-        unsafe {
-            asm!(
-                "sdot {acc:v}.4s, {w:v}.16b, {a:v}.4b[{lane}]",
-                acc = inout(vreg) acc,
-                w = in(vreg) w,
-                a = in(vreg) a,
-                lane = const LANE,
-                options(pure, nomem, nostack, preserves_flags),
-            );
-        }
-        acc
-    }
-
-    /// One group of four inputs, number LANE of the four in `a`.
+    /// All 16 channels of up to three pairs of rows: `sums[r][q]` are row r's of channels 4 q to 4 q + 3.
+    ///
+    /// The loop is one piece of assembly for each number of pairs, 16 inputs at a time. Weights of eight channels are loaded while
+    /// the products of the eight before run, but for the first of a step.
     ///
     /// # Safety
-    /// 64 bytes can be read from `w`.
+    /// PAIRS is 1 to [`MOST_PAIRS`], `sixteens` at least 1. 32 * `sixteens` bytes can be read from `a` for each pair, and 256 * `sixteens`
+    /// from `w`.
     #[inline(always)]
-    unsafe fn group<const R: usize, const LANE: i32>(
+    unsafe fn panel<const PAIRS: usize>(
         self,
-        acc: &mut [[int32x4_t; 4]; R],
+        a: *const u8,
         w: *const i8,
-        a: &[int8x16_t; R],
-    ) {
-        for quarter in 0..4 {
-            // SAFETY: the token proves NEON; the caller's contract.
-            let w = unsafe { vld1q_s8(w.add(16 * quarter)) };
-            for r in 0..R {
-                acc[r][quarter] = self.sdot::<LANE>(acc[r][quarter], w, a[r]);
-            }
+        sixteens: usize,
+    ) -> [[int32x4_t; 4]; 2 * MOST_PAIRS] {
+        macro_rules! multiply {
+            (load: $load:expr; group 0: $a0:expr, $a1:expr; group 1: $b0:expr, $b1:expr) => {
+                // SAFETY: the token proves the extension; the caller's contract: pairs beyond PAIRS are not read.
+                unsafe {
+                    tile_loop!(a, 32 * sixteens, w, sixteens;
+                        "ldp q28, q29, [{w}], #32", $load, "ldp q30, q31, [{w}], #32",
+                        $a0, "ldp q28, q29, [{w}], #32", $a1, "ldp q30, q31, [{w}], #32", $b0, $b1)
+                }
+            };
+        }
+        match PAIRS {
+            1 => multiply!(
+                load: "ldr q24, [{a0}], #16";
+                group 0: pairs!(1, 0, "v28" "v29", low), pairs!(1, 0, "v30" "v31", high);
+                group 1: pairs!(1, 1, "v28" "v29", low), pairs!(1, 1, "v30" "v31", high)
+            ),
+            2 => multiply!(
+                load: "ldr q24, [{a0}], #16\nldr q25, [{a1}], #16";
+                group 0: pairs!(2, 0, "v28" "v29", low), pairs!(2, 0, "v30" "v31", high);
+                group 1: pairs!(2, 1, "v28" "v29", low), pairs!(2, 1, "v30" "v31", high)
+            ),
+            _ => multiply!(
+                load: "ldr q24, [{a0}], #16\nldr q25, [{a1}], #16\nldr q26, [{a2}], #16";
+                group 0: pairs!(3, 0, "v28" "v29", low), pairs!(3, 0, "v30" "v31", high);
+                group 1: pairs!(3, 1, "v28" "v29", low), pairs!(3, 1, "v30" "v31", high)
+            ),
         }
     }
 }
@@ -60,10 +112,11 @@ impl Dotprod {
 impl Int8Tile for Dotprod {
     type Simd = Neon;
 
-    // 20 sums, five vectors of activations and one of weights in 32 registers.
-    const ROWS: usize = 5;
+    // 24 sums, three pairs of rows and four vectors of weights in 32 registers.
+    const ROWS: usize = 2 * MOST_PAIRS;
     const PANELS: usize = 1;
     const READS: Activations = Activations::Signed;
+    const TOGETHER: usize = 2;
 
     #[inline(always)]
     fn simd(self) -> Neon {
@@ -71,10 +124,20 @@ impl Int8Tile for Dotprod {
     }
 
     #[inline(always)]
+    fn store_activations(self, x: [int32x4_t; 4], to: &mut [u8], place: usize) {
+        self.0.store_halves(self.0.narrow(x), to, place, Self::TOGETHER);
+    }
+
+    #[inline(always)]
+    fn store_probabilities(self, x: [int32x4_t; 4], to: &mut [u8], place: usize) {
+        self.0.store_halves(self.0.flip(self.0.narrow(x), 0x80), to, place, Self::TOGETHER);
+    }
+
+    #[inline(always)]
     unsafe fn tile<const R: usize, const P: usize>(
         self,
         a: *const u8,
-        a_stride: usize,
+        _a_stride: usize,
         w: *const i8,
         _w_stride: usize,
         groups: usize,
@@ -82,24 +145,18 @@ impl Int8Tile for Dotprod {
         out_stride: usize,
         _prefetch: *const i8,
     ) {
-        // SAFETY: the token proves the features; `a` has R rows of 4 * groups bytes, `w` 64 * groups bytes, `out` R rows
-        // of 16 sums (the caller's contract; groups is a multiple of four), and nothing beyond is touched.
+        debug_assert!((1..=Self::ROWS).contains(&R) && groups >= 4 && groups.is_multiple_of(4));
+        // SAFETY: the token proves the features; `a` has R rows of 4 * groups bytes, in pairs that are whole, `w` 64 * groups bytes,
+        // `out` R rows of 16 sums (the caller's contract; groups is a positive multiple of four), and nothing beyond is touched.
         unsafe {
-            let mut acc = [[vdupq_n_s32(0); 4]; R];
-            for group in (0..groups).step_by(4) {
-                let mut rows = [vdupq_n_s8(0); R];
-                for r in 0..R {
-                    rows[r] = vld1q_s8(a.add(r * a_stride + 4 * group).cast());
-                }
-                let w = w.add(64 * group);
-                self.group::<R, 0>(&mut acc, w, &rows);
-                self.group::<R, 1>(&mut acc, w.add(64), &rows);
-                self.group::<R, 2>(&mut acc, w.add(128), &rows);
-                self.group::<R, 3>(&mut acc, w.add(192), &rows);
-            }
-            for r in 0..R {
+            let sums = match R.div_ceil(2) {
+                1 => self.panel::<1>(a, w, groups / 4),
+                2 => self.panel::<2>(a, w, groups / 4),
+                _ => self.panel::<3>(a, w, groups / 4),
+            };
+            for (r, sums) in sums.iter().enumerate().take(R) {
                 for quarter in 0..4 {
-                    vst1q_s32(out.add(r * out_stride + 4 * quarter), acc[r][quarter]);
+                    vst1q_s32(out.add(r * out_stride + 4 * quarter), sums[quarter]);
                 }
             }
         }

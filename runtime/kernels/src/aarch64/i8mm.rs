@@ -4,7 +4,36 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::neon::Neon;
+use super::tile::tile_loop;
 use crate::gemm_i8::{Activations, Int8Tile};
+
+/// Most pairs of rows of a tile.
+const MOST_PAIRS: usize = 6;
+
+/// Two groups of four inputs of eight channels, to eight inputs of channels 0 and 1, 2 and 3, 4 and 5, 6 and 7 in v28, v29, v24, v25.
+macro_rules! load_weights {
+    () => {
+        "ldp q24, q25, [{w}], #64\n\
+         ldp q26, q27, [{w}], #64\n\
+         zip1 v28.4s, v24.4s, v26.4s\n\
+         zip2 v29.4s, v24.4s, v26.4s\n\
+         zip1 v24.4s, v25.4s, v27.4s\n\
+         zip2 v25.4s, v25.4s, v27.4s"
+    };
+}
+
+/// One pair of rows times the eight channels.
+#[rustfmt::skip]
+macro_rules! pair {
+    ($rows:literal, $s0:literal $s1:literal $s2:literal $s3:literal) => {
+        concat!(
+            "smmla ", $s0, ".4s, ", $rows, ".16b, v28.16b\n",
+            "smmla ", $s1, ".4s, ", $rows, ".16b, v29.16b\n",
+            "smmla ", $s2, ".4s, ", $rows, ".16b, v24.16b\n",
+            "smmla ", $s3, ".4s, ", $rows, ".16b, v25.16b"
+        )
+    };
+}
 
 /// Proof that the CPU has NEON with the int8 matrix multiplication extension.
 #[derive(Debug, Clone, Copy)]
@@ -19,95 +48,88 @@ impl I8mm {
         Self(unsafe { Neon::new() })
     }
 
-    /// `acc[2 i + j] += sum over k < 8 of a[8 i + k] * w[8 j + k]`; the intrinsic `vmmlaq_s32` is not stable in Rust 1.95.
-    #[inline(always)]
-    fn smmla(self, mut acc: int32x4_t, a: int8x16_t, w: int8x16_t) -> int32x4_t {
-        // SAFETY: the token proves the extension; registers only.
-        unsafe {
-            asm!(
-                "smmla {acc:v}.4s, {a:v}.16b, {w:v}.16b",
-                acc = inout(vreg) acc,
-                a = in(vreg) a,
-                w = in(vreg) w,
-                options(pure, nomem, nostack, preserves_flags),
-            );
-        }
-        acc
-    }
-
-    /// Two groups of eight channels for three pairs of rows. In one piece, since the compiler otherwise loads all weights of a step
-    /// first, for which there are no registers beside 24 sums: 27 of the loop's 79 instructions were moves. Here all 32 are in use.
+    /// Eight channels of up to six pairs of rows: `sums[p][c][2 i + j]` is the sum of row 2 p + i and channel 2 c + j.
+    ///
+    /// The loop is one piece of assembly for each number of pairs, 16 inputs at a time. With all six, all 32 registers are in use: 24
+    /// sums, four vectors of weights and four of rows.
     ///
     /// # Safety
-    /// 32 bytes can be read from `w`, and from 64 bytes after it.
+    /// PAIRS is 1 to [`MOST_PAIRS`], `sixteens` at least 1. 64 * `sixteens` bytes can be read from `a` for each four rows that PAIRS begins,
+    /// and 32 bytes from `w` and every 64 bytes after it, 4 * `sixteens` times.
     #[inline(always)]
-    unsafe fn three_pairs(
+    unsafe fn half_panel<const PAIRS: usize>(
         self,
-        acc: &mut [[int32x4_t; 8]; PAIRS],
-        half: usize,
-        rows: &[int8x16_t; PAIRS],
-        w: *const i32,
-    ) {
-        let [first, second, third] = acc;
-        let sums = 4 * half;
-        // SAFETY: the token proves the extension; the caller's contract.
-        unsafe {
-            asm!(
-                "ldp {w0:q}, {w2:q}, [{w}]",
-                "ldp {w1:q}, {w3:q}, [{w}, #64]",
-                "zip1 {low:v}.4s, {w0:v}.4s, {w1:v}.4s",
-                "zip2 {w1:v}.4s, {w0:v}.4s, {w1:v}.4s",
-                "smmla {a0:v}.4s, {r0:v}.16b, {low:v}.16b",
-                "smmla {b0:v}.4s, {r1:v}.16b, {low:v}.16b",
-                "smmla {c0:v}.4s, {r2:v}.16b, {low:v}.16b",
-                "zip1 {w0:v}.4s, {w2:v}.4s, {w3:v}.4s",
-                "smmla {a1:v}.4s, {r0:v}.16b, {w1:v}.16b",
-                "smmla {b1:v}.4s, {r1:v}.16b, {w1:v}.16b",
-                "smmla {c1:v}.4s, {r2:v}.16b, {w1:v}.16b",
-                "zip2 {w3:v}.4s, {w2:v}.4s, {w3:v}.4s",
-                "smmla {a2:v}.4s, {r0:v}.16b, {w0:v}.16b",
-                "smmla {b2:v}.4s, {r1:v}.16b, {w0:v}.16b",
-                "smmla {c2:v}.4s, {r2:v}.16b, {w0:v}.16b",
-                "smmla {a3:v}.4s, {r0:v}.16b, {w3:v}.16b",
-                "smmla {b3:v}.4s, {r1:v}.16b, {w3:v}.16b",
-                "smmla {c3:v}.4s, {r2:v}.16b, {w3:v}.16b",
-                w = in(reg) w,
-                w0 = out(vreg) _,
-                w1 = out(vreg) _,
-                w2 = out(vreg) _,
-                w3 = out(vreg) _,
-                low = out(vreg) _,
-                r0 = in(vreg) rows[0],
-                r1 = in(vreg) rows[1],
-                r2 = in(vreg) rows[2],
-                a0 = inout(vreg) first[sums],
-                a1 = inout(vreg) first[sums + 1],
-                a2 = inout(vreg) first[sums + 2],
-                a3 = inout(vreg) first[sums + 3],
-                b0 = inout(vreg) second[sums],
-                b1 = inout(vreg) second[sums + 1],
-                b2 = inout(vreg) second[sums + 2],
-                b3 = inout(vreg) second[sums + 3],
-                c0 = inout(vreg) third[sums],
-                c1 = inout(vreg) third[sums + 1],
-                c2 = inout(vreg) third[sums + 2],
-                c3 = inout(vreg) third[sums + 3],
-                options(pure, readonly, nostack, preserves_flags),
-            );
+        a: *const u8,
+        w: *const i8,
+        sixteens: usize,
+    ) -> [[int32x4_t; 4]; MOST_PAIRS] {
+        macro_rules! multiply {
+            ($($step:expr),+) => {
+                // SAFETY: the token proves the extension; the caller's contract: rows that PAIRS does not begin are not read.
+                unsafe { tile_loop!(a, 64 * sixteens, w, sixteens; $($step),+) }
+            };
+        }
+        // v26 and v27 hold rows as well once the weights are zipped, so that no product waits for rows just loaded.
+        match PAIRS {
+            1 => multiply!("ldr q30, [{a0}], #32", load_weights!(), pair!("v30", "v0" "v1" "v2" "v3")),
+            2 => multiply!(
+                "ldp q30, q31, [{a0}], #32",
+                load_weights!(),
+                pair!("v30", "v0" "v1" "v2" "v3"),
+                pair!("v31", "v4" "v5" "v6" "v7")
+            ),
+            3 => multiply!(
+                "ldp q30, q31, [{a0}], #32",
+                load_weights!(),
+                "ldr q26, [{a1}], #32",
+                pair!("v30", "v0" "v1" "v2" "v3"),
+                pair!("v31", "v4" "v5" "v6" "v7"),
+                pair!("v26", "v8" "v9" "v10" "v11")
+            ),
+            4 => multiply!(
+                "ldp q30, q31, [{a0}], #32",
+                load_weights!(),
+                "ldp q26, q27, [{a1}], #32",
+                pair!("v30", "v0" "v1" "v2" "v3"),
+                pair!("v31", "v4" "v5" "v6" "v7"),
+                pair!("v26", "v8" "v9" "v10" "v11"),
+                pair!("v27", "v12" "v13" "v14" "v15")
+            ),
+            5 => multiply!(
+                "ldp q30, q31, [{a0}], #32",
+                load_weights!(),
+                "ldp q26, q27, [{a1}], #32",
+                pair!("v30", "v0" "v1" "v2" "v3"),
+                pair!("v31", "v4" "v5" "v6" "v7"),
+                "ldr q30, [{a2}], #32",
+                pair!("v26", "v8" "v9" "v10" "v11"),
+                pair!("v27", "v12" "v13" "v14" "v15"),
+                pair!("v30", "v16" "v17" "v18" "v19")
+            ),
+            _ => multiply!(
+                "ldp q30, q31, [{a0}], #32",
+                load_weights!(),
+                "ldp q26, q27, [{a1}], #32",
+                pair!("v30", "v0" "v1" "v2" "v3"),
+                pair!("v31", "v4" "v5" "v6" "v7"),
+                "ldp q30, q31, [{a2}], #32",
+                pair!("v26", "v8" "v9" "v10" "v11"),
+                pair!("v27", "v12" "v13" "v14" "v15"),
+                pair!("v30", "v16" "v17" "v18" "v19"),
+                pair!("v31", "v20" "v21" "v22" "v23")
+            ),
         }
     }
 }
 
-/// Most pairs of rows of a tile.
-const PAIRS: usize = 3;
-
 impl Int8Tile for I8mm {
     type Simd = Neon;
 
-    // 24 sums (2 x 2 each), three pairs of rows of activations and five vectors of weights in 32 registers.
-    const ROWS: usize = 2 * PAIRS;
+    const ROWS: usize = 2 * MOST_PAIRS;
     const PANELS: usize = 1;
     const READS: Activations = Activations::Signed;
+    // Two pairs for one `ldp`.
+    const TOGETHER: usize = 4;
 
     #[inline(always)]
     fn simd(self) -> Neon {
@@ -115,10 +137,20 @@ impl Int8Tile for I8mm {
     }
 
     #[inline(always)]
+    fn store_activations(self, x: [int32x4_t; 4], to: &mut [u8], place: usize) {
+        self.0.store_halves(self.0.narrow(x), to, place, Self::TOGETHER);
+    }
+
+    #[inline(always)]
+    fn store_probabilities(self, x: [int32x4_t; 4], to: &mut [u8], place: usize) {
+        self.0.store_halves(self.0.flip(self.0.narrow(x), 0x80), to, place, Self::TOGETHER);
+    }
+
+    #[inline(always)]
     unsafe fn tile<const R: usize, const P: usize>(
         self,
         a: *const u8,
-        a_stride: usize,
+        _a_stride: usize,
         w: *const i8,
         _w_stride: usize,
         groups: usize,
@@ -126,45 +158,29 @@ impl Int8Tile for I8mm {
         out_stride: usize,
         _prefetch: *const i8,
     ) {
-        let pairs = R.div_ceil(2);
-        // SAFETY: the token proves the features; `a` has R rows of 4 * groups bytes, `w` 64 * groups bytes, `out` R rows
-        // of 16 sums (the caller's contract; groups is even), and nothing beyond is touched.
+        debug_assert!((1..=Self::ROWS).contains(&R) && groups >= 4 && groups.is_multiple_of(4));
+        // SAFETY: the token proves the features; `a` has R rows of 4 * groups bytes, in fours that stand together and are all there,
+        // `w` 64 * groups bytes, `out` R rows of 16 sums (the caller's contract; groups is a positive multiple of four), and nothing
+        // beyond is touched.
         unsafe {
-            let mut acc = [[vdupq_n_s32(0); 8]; PAIRS];
-            for group in (0..groups).step_by(2) {
-                let mut rows = [vdupq_n_s8(0); PAIRS];
-                for pair in 0..pairs {
-                    // An odd last row is its own partner; the partner's sums are dropped.
-                    let partner = (2 * pair + 1).min(R - 1);
-                    let first = vld1_s8(a.add(2 * pair * a_stride + 4 * group).cast());
-                    let second = vld1_s8(a.add(partner * a_stride + 4 * group).cast());
-                    rows[pair] = vcombine_s8(first, second);
-                }
-                let w = w.add(64 * group).cast::<i32>();
-                if pairs == PAIRS {
-                    self.three_pairs(&mut acc, 0, &rows, w);
-                    self.three_pairs(&mut acc, 1, &rows, w.add(8));
-                    continue;
-                }
-                for quarter in 0..4 {
-                    // Two groups of the same four channels, to eight inputs of channels 0 and 1, and of 2 and 3.
-                    let (w0, w1) = (vld1q_s32(w.add(4 * quarter)), vld1q_s32(w.add(16 + 4 * quarter)));
-                    let low = vreinterpretq_s8_s32(vzip1q_s32(w0, w1));
-                    let high = vreinterpretq_s8_s32(vzip2q_s32(w0, w1));
-                    for pair in 0..pairs {
-                        let (acc, rows) = (&mut acc[pair], rows[pair]);
-                        acc[2 * quarter] = self.smmla(acc[2 * quarter], rows, low);
-                        acc[2 * quarter + 1] = self.smmla(acc[2 * quarter + 1], rows, high);
+            for half in 0..2 {
+                let w = w.add(32 * half);
+                let sums = match R.div_ceil(2) {
+                    1 => self.half_panel::<1>(a, w, groups / 4),
+                    2 => self.half_panel::<2>(a, w, groups / 4),
+                    3 => self.half_panel::<3>(a, w, groups / 4),
+                    4 => self.half_panel::<4>(a, w, groups / 4),
+                    5 => self.half_panel::<5>(a, w, groups / 4),
+                    _ => self.half_panel::<6>(a, w, groups / 4),
+                };
+                for r in 0..R {
+                    let sums = &sums[r / 2];
+                    for quarter in 0..2 {
+                        let low = vreinterpretq_s64_s32(sums[2 * quarter]);
+                        let high = vreinterpretq_s64_s32(sums[2 * quarter + 1]);
+                        let sums = if r % 2 == 0 { vzip1q_s64(low, high) } else { vzip2q_s64(low, high) };
+                        vst1q_s32(out.add(r * out_stride + 8 * half + 4 * quarter), vreinterpretq_s32_s64(sums));
                     }
-                }
-            }
-            for r in 0..R {
-                let acc = &acc[r / 2];
-                for quarter in 0..4 {
-                    let low = vreinterpretq_s64_s32(acc[2 * quarter]);
-                    let high = vreinterpretq_s64_s32(acc[2 * quarter + 1]);
-                    let sums = if r % 2 == 0 { vzip1q_s64(low, high) } else { vzip2q_s64(low, high) };
-                    vst1q_s32(out.add(r * out_stride + 4 * quarter), vreinterpretq_s32_s64(sums));
                 }
             }
         }

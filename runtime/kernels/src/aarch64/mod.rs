@@ -3,3 +3,4 @@
 pub(crate) mod dotprod;
 pub(crate) mod i8mm;
 pub(crate) mod neon;
+mod tile;

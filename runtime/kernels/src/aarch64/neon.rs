@@ -8,6 +8,15 @@ use half::f16;
 use crate::gemm_i8::{Activations, Int8Tile};
 use crate::simd::{LANES, Simd};
 
+/// Intrinsics whose only duty is that the CPU has the feature, which the token's existence proves; those that take pointers
+/// get them from references to arrays of the full width.
+macro_rules! simd {
+    ($e:expr) => {{
+        // SAFETY: the token proves the CPU feature; pointers come from references to whole arrays of the vector's width.
+        unsafe { $e }
+    }};
+}
+
 /// Proof that the CPU has NEON.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Neon(());
@@ -19,15 +28,35 @@ impl Neon {
     pub(crate) unsafe fn new() -> Self {
         Self(())
     }
-}
 
-/// Intrinsics whose only duty is that the CPU has the feature, which the token's existence proves; those that take pointers
-/// get them from references to arrays of the full width.
-macro_rules! simd {
-    ($e:expr) => {{
-        // SAFETY: the token proves the CPU feature; pointers come from references to whole arrays of the vector's width.
-        unsafe { $e }
-    }};
+    /// The low bytes of 16 integers.
+    #[inline(always)]
+    pub(super) fn narrow(self, x: I) -> uint8x16_t {
+        simd!({
+            let low = vcombine_s16(vmovn_s32(x[0]), vmovn_s32(x[1]));
+            let high = vcombine_s16(vmovn_s32(x[2]), vmovn_s32(x[3]));
+            vreinterpretq_u8_s8(vcombine_s8(vmovn_s16(low), vmovn_s16(high)))
+        })
+    }
+
+    /// Bytes with the bits of `by` flipped.
+    #[inline(always)]
+    pub(super) fn flip(self, x: uint8x16_t, by: u8) -> uint8x16_t {
+        simd!(veorq_u8(x, vdupq_n_u8(by)))
+    }
+
+    /// Sixteen inputs of number `place` of `together` rows that stand together, eight bytes of each in turn.
+    #[inline(always)]
+    pub(super) fn store_halves(self, x: uint8x16_t, to: &mut [u8], place: usize, together: usize) {
+        assert!(place < together && to.len() == 16 * together);
+        let (low, high) = to.split_at_mut(8 * together);
+        let low: &mut [u8; 8] = low[8 * place..].first_chunk_mut().expect("eight bytes of this row");
+        let high: &mut [u8; 8] = high[8 * place..].first_chunk_mut().expect("eight bytes of this row");
+        simd!({
+            vst1_u8(low.as_mut_ptr(), vget_low_u8(x));
+            vst1_u8(high.as_mut_ptr(), vget_high_u8(x));
+        });
+    }
 }
 
 /// Lanes 0..4, 4..8, 8..12 and 12..16.
@@ -186,12 +215,8 @@ impl Simd for Neon {
 
     #[inline(always)]
     fn store_i8(self, x: I, flip: u8, to: &mut [u8; LANES]) {
-        simd!({
-            let low = vcombine_s16(vmovn_s32(x[0]), vmovn_s32(x[1]));
-            let high = vcombine_s16(vmovn_s32(x[2]), vmovn_s32(x[3]));
-            let bytes = vreinterpretq_u8_s8(vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
-            vst1q_u8(to.as_mut_ptr(), veorq_u8(bytes, vdupq_n_u8(flip)));
-        });
+        let bytes = self.flip(self.narrow(x), flip);
+        simd!(vst1q_u8(to.as_mut_ptr(), bytes));
     }
 
     #[inline(always)]

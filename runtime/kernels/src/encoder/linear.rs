@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::gemm_f32::GemmFloat;
-use crate::gemm_i8::{Activation, GemmI8, Quantise};
+use crate::gemm_i8::{Activation, GemmI8, MOST_TOGETHER, Quantise};
 use crate::kernel::Kernel;
 use crate::linear::{Linear, OUTPUT_ALIGN, padded_inputs_i8};
 use crate::scratch::Arena;
@@ -21,7 +21,7 @@ impl<'a> Quantised<'a> {
 
     fn byte_count(kernel: Kernel, layers: &[&Linear<'_>], rows: usize) -> usize {
         let inputs = layers.iter().filter(|l| matches!(l, Linear::I8(_))).map(|l| l.inputs()).max();
-        rows * inputs.map_or(0, padded_inputs_i8) * kernel.ops().activation_bytes
+        rows.next_multiple_of(MOST_TOGETHER) * inputs.map_or(0, padded_inputs_i8) * kernel.ops().activation_bytes
     }
 
     pub(super) fn take(arena: &mut Arena<'a>, kernel: Kernel, layers: &[&Linear<'_>], rows: usize) -> Self {
@@ -76,7 +76,8 @@ pub(super) fn linear(
         Linear::F32(layer) => float!(gemm_f32, layer),
         Linear::F16(layer) => float!(gemm_f16, layer),
         Linear::I8(layer) => {
-            let bytes = &mut quantised.bytes[..rows * padded_inputs_i8(layer.inputs) * ops.activation_bytes];
+            let row_bytes = padded_inputs_i8(layer.inputs) * ops.activation_bytes;
+            let bytes = &mut quantised.bytes[..rows.next_multiple_of(MOST_TOGETHER) * row_bytes];
             let scales = &mut quantised.scales[..rows];
             let call = Quantise {
                 input: values,

@@ -208,7 +208,7 @@ unsafe fn multiply(registers: &Registers, panels: usize, a: *const u8, w: *const
 /// enabled.
 #[inline(always)]
 unsafe fn gemm<T: Int8Tile>(t: T, call: GemmI8<'_>) {
-    const { assert!(matches!(T::READS, Activations::Unsigned)) };
+    const { assert!(matches!(T::READS, Activations::Unsigned) && T::TOGETHER == 1) };
     let GemmI8 { linear, input, input_scales, rows, blocks, output, output_stride, activation } = call;
     if rows == 0 {
         return;

@@ -254,7 +254,7 @@ impl Int8Tile for Avx2 {
     }
 
     #[inline(always)]
-    fn store_activations(self, x: I, to: &mut [u8]) {
+    fn store_activations(self, x: I, to: &mut [u8], _place: usize) {
         let to: &mut [u8; 32] = to.first_chunk_mut().expect("16 activations of 2 bytes");
         simd!({
             let swapped = _mm256_shufflelo_epi16::<0b11_01_10_00>(words(x));
@@ -264,9 +264,9 @@ impl Int8Tile for Avx2 {
     }
 
     #[inline(always)]
-    fn store_probabilities(self, x: I, to: &mut [u8]) {
+    fn store_probabilities(self, x: I, to: &mut [u8], place: usize) {
         // 16 bits hold 0..=255 as they are.
-        self.store_activations(x, to);
+        self.store_activations(x, to, place);
     }
 
     #[inline(always)]

@@ -34,7 +34,7 @@ impl Int8Tile for AvxVnni {
     }
 
     #[inline(always)]
-    fn store_probabilities(self, x: <Avx2 as Simd>::I, to: &mut [u8]) {
+    fn store_probabilities(self, x: <Avx2 as Simd>::I, to: &mut [u8], _place: usize) {
         self.0.store_u8(x, to.first_chunk_mut().expect("16 probabilities of a byte"));
     }
 

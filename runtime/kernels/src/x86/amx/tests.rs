@@ -1,4 +1,5 @@
 use super::*;
+use crate::check::guarded::Guarded;
 use crate::check::{OwnedLayer, Random, Weights, check, saturating, starts_of};
 use crate::gemm_i8::Activation;
 use crate::scalar;
@@ -106,42 +107,6 @@ fn a_call_leaves_no_registers_configured() {
         assert!(!emulator::configured());
     });
     assert_eq!(run.fault, None);
-}
-
-/// Memory that ends where a page begins that cannot be read: one byte too many ends the test's process.
-struct Guarded {
-    at: *mut u8,
-    bytes: usize,
-    all: usize,
-}
-
-impl Guarded {
-    const PAGE: usize = 4096;
-
-    fn new(bytes: usize) -> Self {
-        let all = bytes.next_multiple_of(Self::PAGE) + Self::PAGE;
-        // SAFETY: new memory of our own, whose last page is taken away again; both calls are checked.
-        let at = unsafe {
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-            let at = libc::mmap(std::ptr::null_mut(), all, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
-            assert_ne!(at, libc::MAP_FAILED);
-            assert_eq!(libc::mprotect(at.byte_add(all - Self::PAGE), Self::PAGE, libc::PROT_NONE), 0);
-            at.cast::<u8>()
-        };
-        Self { at, bytes, all }
-    }
-
-    fn slice(&mut self) -> &mut [u8] {
-        // SAFETY: these bytes lie before the page that was taken away and are zero at first; borrowed as `self` is.
-        unsafe { std::slice::from_raw_parts_mut(self.at.add(self.all - Self::PAGE - self.bytes), self.bytes) }
-    }
-}
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `new`, and no slice of it is left.
-        unsafe { libc::munmap(self.at.cast(), self.all) };
-    }
 }
 
 #[test]
