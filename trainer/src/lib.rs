@@ -19,6 +19,7 @@ pub mod hash;
 pub mod history;
 pub mod label;
 pub mod matching;
+pub mod mean;
 pub mod metrics;
 pub mod objective;
 pub mod pairs;

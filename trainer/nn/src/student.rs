@@ -242,5 +242,6 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 mod go_on;
+mod mean;
 #[cfg(test)]
 mod tests;

@@ -61,6 +61,8 @@ pub enum Command {
     Fetch(FetchArguments),
     /// Cut files into parts with checksums, or put them together
     Parts(PartsArguments),
+    /// Make one student of several: the mean of their weights
+    Mean(MeanArguments),
     /// Score a student on labelled files
     Evaluate(EvaluateArguments),
     /// Write the report of a run, of a comparison, or of several runs together
@@ -376,6 +378,16 @@ pub enum PartsCommand {
         #[arg(long, short, value_name = "FOLDER")]
         output: PathBuf,
     },
+}
+
+#[derive(Args, Debug)]
+pub struct MeanArguments {
+    /// Student folders that went on from the same weights
+    #[arg(required = true, num_args = 2.., value_name = "STUDENT")]
+    pub students: Vec<PathBuf>,
+    /// Folder of the new student
+    #[arg(long, short, value_name = "FOLDER")]
+    pub output: PathBuf,
 }
 
 #[derive(Args, Debug)]

@@ -22,8 +22,8 @@ use attar_trainer::{Error, ErrorKind, parts as cut, run as runs};
 
 use super::arguments::{
     Common, CompareArguments, CutArgument, DistillArguments, EvaluateArguments, FetchArguments, KindArgument,
-    LabelArguments, PairsArguments, PartsArguments, PartsCommand, PoolerArgument, ReportArguments, RunArguments,
-    TeacherArguments, Training,
+    LabelArguments, MeanArguments, PairsArguments, PartsArguments, PartsCommand, PoolerArgument, ReportArguments,
+    RunArguments, TeacherArguments, Training,
 };
 
 type Done = anyhow::Result<()>;
@@ -298,6 +298,11 @@ fn split_parts(path: &Path, output: &Path, part_size: u64, common: &Common) -> D
         manifest.display()
     ));
     Ok(())
+}
+
+pub fn mean(a: &MeanArguments) -> Done {
+    let students: Vec<&Path> = a.students.iter().map(PathBuf::as_path).collect();
+    Ok(attar_trainer::mean::write_mean(&students, &a.output)?)
 }
 
 pub fn evaluate(a: &EvaluateArguments, common: &Common, stop: &Stop) -> Done {

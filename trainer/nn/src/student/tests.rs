@@ -198,6 +198,53 @@ fn weights_are_mixed_unless_they_began_fresh() {
 }
 
 #[test]
+fn the_mean_of_students_lies_between_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokenizer = folder.path().join("tokenizer.json");
+    std::fs::write(&tokenizer, "{}").unwrap();
+    let saved = |name: &str, config: &EncoderConfig, seed: u64, heads: &[(&str, usize)], temperature: f64| {
+        let mut student = Student::new(Encoder::new(config, seed, &Device::Cpu).unwrap());
+        for &(head, copies) in heads {
+            student.add_head(HeadSpec { copies, ..HeadSpec::new(head, &["a", "b"]) }, seed + 1).unwrap();
+            student.set_temperature(head, temperature).unwrap();
+        }
+        let target = folder.path().join(name);
+        student.save(&target, &tokenizer, &toml::Table::new()).unwrap();
+        target
+    };
+    let mean = |folders: &[&Path]| Student::mean(folders, &Device::Cpu);
+    let one = saved("one", &bert(), 5, &[("r", 2), ("n", 1)], 2.0);
+    let two = saved("two", &bert(), 6, &[("n", 1), ("r", 1)], 8.0);
+    let three = saved("three", &bert(), 7, &[("r", 1), ("n", 3)], 4.0);
+
+    let alone = mean(&[&one]).unwrap();
+    let (answers, loaded) = (
+        |s: &Student| flat(&s.mean_logits(&batch(), "r").unwrap()),
+        |path: &Path| Student::load(path, &Device::Cpu).unwrap(),
+    );
+    assert!(answers(&alone).iter().zip(answers(&loaded(&one))).all(|(a, b)| (a - b).abs() < 1e-5));
+    let both = mean(&[&one, &two, &three]).unwrap();
+    assert!((both.head("r").unwrap().temperature - 4.0).abs() < 1e-9, "the geometric mean");
+    assert_eq!(both.head("r").unwrap().copies, 1);
+    let weights = [&one, &two, &three].map(|path| mean(&[path]).unwrap().parameters().snapshot().unwrap());
+    for (name, found) in both.parameters().snapshot().unwrap() {
+        let of = weights.each_ref().map(|w| flat(&w[&name]));
+        for (i, found) in flat(&found).into_iter().enumerate() {
+            assert!((found - (of[0][i] + of[1][i] + of[2][i]) / 3.0).abs() < 1e-6, "{name}");
+        }
+    }
+
+    let fewer = saved("fewer", &bert(), 5, &[("r", 1)], 1.0);
+    let others = saved("others", &bert(), 5, &[("r", 1), ("m", 1)], 1.0);
+    let thin = saved("thin", &EncoderConfig { layers: 1, ..bert() }, 5, &[("r", 1), ("n", 1)], 1.0);
+    for (path, says) in [(&fewer, "other heads than"), (&others, "other heads than"), (&thin, "another encoder than")] {
+        let error = mean(&[&one, path]).unwrap_err();
+        assert!(error.kind() == ErrorKind::Argument && error.to_string().contains(says), "{error}");
+    }
+    assert_eq!(mean(&[]).unwrap_err().kind(), ErrorKind::Argument);
+}
+
+#[test]
 fn broken_student_folders_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let tokenizer = folder.path().join("tokenizer.json");

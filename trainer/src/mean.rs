@@ -1,0 +1,109 @@
+//! The mean of several students, as a student folder.
+
+use std::path::Path;
+
+use attar_nn::Student;
+use candle_core::Device;
+use toml::Value;
+
+use crate::error::{Error, Result};
+
+/// Writes the student whose weights are the mean of those in `folders` ([`Student::mean`]) to `output`, with the first one's tokenizer.
+///
+/// Its provenance is the first one's, with the others' data, licences and teachers added, and `mean_of` naming the runs.
+///
+/// # Errors
+/// Fewer than two folders, `output` being one of them, tokenizers that differ, and whatever [`Student::mean`] and [`Student::save`] say.
+pub fn write_mean(folders: &[&Path], output: &Path) -> Result<()> {
+    let [first, others @ ..] = folders else { return Err(Error::config("the mean of no students")) };
+    if others.is_empty() {
+        return Err(Error::config(format!(
+            "{}: one student alone is its own mean; name at least two",
+            first.display()
+        )));
+    }
+    let tokenizer = first.join("tokenizer.json");
+    let words = std::fs::read(&tokenizer).map_err(|e| Error::io(&tokenizer, "read", e))?;
+    let mut provenance = toml::Table::new();
+    let mut runs = Vec::new();
+    for folder in folders {
+        if same_place(folder, output) {
+            let path = output.display();
+            return Err(Error::config(format!(
+                "{path}: the mean would replace one of its students; give another folder"
+            )));
+        }
+        let path = folder.join("tokenizer.json");
+        if std::fs::read(&path).map_err(|e| Error::io(&path, "read", e))? != words {
+            let (one, other) = (path.display(), tokenizer.display());
+            return Err(Error::config(format!(
+                "{one}: not the same as {other}; students of one vocabulary have a mean"
+            )));
+        }
+        let of_student = Student::load(folder, &Device::Cpu)?.provenance().clone();
+        let run = of_student.get("run").and_then(Value::as_str).map(str::to_owned);
+        runs.push(Value::String(run.unwrap_or_else(|| folder.display().to_string())));
+        add(&mut provenance, of_student);
+    }
+    let mean = Student::mean(folders, &Device::Cpu)?;
+    provenance.remove("run");
+    provenance.insert("mean_of".into(), Value::Array(runs));
+    Ok(mean.save(output, &tokenizer, &provenance)?)
+}
+
+fn same_place(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// Adds what is not there yet, and to lists what they lack.
+fn add(to: &mut toml::Table, from: toml::Table) {
+    for (key, value) in from {
+        match (to.get_mut(&key), value) {
+            (Some(Value::Array(has)), Value::Array(more)) => {
+                for value in more {
+                    if !has.contains(&value) {
+                        has.push(value);
+                    }
+                }
+            }
+            (Some(_), _) => {}
+            (None, value) => {
+                to.insert(key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{RELEVANCE, write_encoder, write_tokenizer};
+
+    #[test]
+    fn a_mean_says_what_it_is_made_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        for (name, seed) in [("a", 1), ("b", 2)] {
+            write_encoder(&place(name), seed, &[RELEVANCE]);
+            let mut text = std::fs::read_to_string(place(name).join("attar.toml")).unwrap();
+            let start = text.find("[provenance]").unwrap_or(text.len());
+            text.truncate(start);
+            text += &format!("[provenance]\nrun = \"{name}\"\ntitle = \"T\"\nlicences = [\"L\", \"{name}\"]\n");
+            std::fs::write(place(name).join("attar.toml"), text).unwrap();
+        }
+        let (a, b, out) = (place("a"), place("b"), place("out"));
+        write_mean(&[&a, &b], &out).unwrap();
+        let mean = Student::load(&out, &Device::Cpu).unwrap();
+        let found = mean.provenance();
+        assert_eq!(found["mean_of"].as_array().unwrap().len(), 2);
+        assert_eq!(found["licences"], Value::Array(["L", "a", "b"].map(|l| Value::String(l.into())).to_vec()));
+        assert_eq!((found.get("run"), found["title"].as_str()), (None, Some("T")));
+
+        let error = |folders: &[&Path], out: &Path| write_mean(folders, out).unwrap_err().to_string();
+        assert!(error(&[&a], &out).contains("name at least two"));
+        assert!(error(&[&a, &b], &b).contains("would replace one of its students"));
+        write_tokenizer(&b);
+        std::fs::write(b.join("tokenizer.json"), "{}").unwrap();
+        assert!(error(&[&a, &b], &out).contains("students of one vocabulary"));
+    }
+}
