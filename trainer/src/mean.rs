@@ -75,35 +75,4 @@ fn add(to: &mut toml::Table, from: toml::Table) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{RELEVANCE, write_encoder, write_tokenizer};
-
-    #[test]
-    fn a_mean_says_what_it_is_made_of() {
-        let folder = tempfile::tempdir().unwrap();
-        let place = |name: &str| folder.path().join(name);
-        for (name, seed) in [("a", 1), ("b", 2)] {
-            write_encoder(&place(name), seed, &[RELEVANCE]);
-            let mut text = std::fs::read_to_string(place(name).join("attar.toml")).unwrap();
-            let start = text.find("[provenance]").unwrap_or(text.len());
-            text.truncate(start);
-            text += &format!("[provenance]\nrun = \"{name}\"\ntitle = \"T\"\nlicences = [\"L\", \"{name}\"]\n");
-            std::fs::write(place(name).join("attar.toml"), text).unwrap();
-        }
-        let (a, b, out) = (place("a"), place("b"), place("out"));
-        write_mean(&[&a, &b], &out).unwrap();
-        let mean = Student::load(&out, &Device::Cpu).unwrap();
-        let found = mean.provenance();
-        assert_eq!(found["mean_of"].as_array().unwrap().len(), 2);
-        assert_eq!(found["licences"], Value::Array(["L", "a", "b"].map(|l| Value::String(l.into())).to_vec()));
-        assert_eq!((found.get("run"), found["title"].as_str()), (None, Some("T")));
-
-        let error = |folders: &[&Path], out: &Path| write_mean(folders, out).unwrap_err().to_string();
-        assert!(error(&[&a], &out).contains("name at least two"));
-        assert!(error(&[&a, &b], &b).contains("would replace one of its students"));
-        write_tokenizer(&b);
-        std::fs::write(b.join("tokenizer.json"), "{}").unwrap();
-        assert!(error(&[&a, &b], &out).contains("students of one vocabulary"));
-    }
-}
+mod tests;

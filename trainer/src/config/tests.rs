@@ -45,6 +45,7 @@ fn the_example_files_are_valid() {
         "students-last.toml",
         "train-base.toml",
         "train-base-last.toml",
+        "train-base-gold.toml",
         "train-small.toml",
         "train-small-last.toml",
         "train-tiny.toml",
