@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// Its provenance is the first one's, with the others' data, licences and teachers added, and `mean_of` naming the runs.
 ///
 /// # Errors
-/// Fewer than two folders, `output` being one of them, tokenizers that differ, and whatever [`Student::mean`] and [`Student::save`] say.
+/// Fewer than two folders, `output` being one of them or an encoder's, tokenizers that differ, and whatever [`Student::mean`] and [`Student::save`] say.
 pub fn write_mean(folders: &[&Path], output: &Path) -> Result<()> {
     let [first, others @ ..] = folders else { return Err(Error::config("the mean of no students")) };
     if others.is_empty() {
@@ -24,6 +24,11 @@ pub fn write_mean(folders: &[&Path], output: &Path) -> Result<()> {
     }
     let tokenizer = first.join("tokenizer.json");
     let words = std::fs::read(&tokenizer).map_err(|e| Error::io(&tokenizer, "read", e))?;
+    // A student replaces a student, so that the same command can be given again; nothing else is replaced.
+    if output.join("config.json").is_file() && !output.join("attar.toml").is_file() {
+        let path = output.display();
+        return Err(Error::config(format!("{path}: it holds an encoder that is no student; give another folder")));
+    }
     let mut provenance = toml::Table::new();
     let mut runs = Vec::new();
     for folder in folders {
@@ -41,8 +46,11 @@ pub fn write_mean(folders: &[&Path], output: &Path) -> Result<()> {
             )));
         }
         let of_student = Student::load(folder, &Device::Cpu)?.provenance().clone();
-        let run = of_student.get("run").and_then(Value::as_str).map(str::to_owned);
-        runs.push(Value::String(run.unwrap_or_else(|| folder.display().to_string())));
+        match (of_student.get("mean_of"), of_student.get("run")) {
+            (Some(Value::Array(parts)), _) => runs.extend(parts.iter().cloned()),
+            (_, Some(run)) => runs.push(run.clone()),
+            _ => runs.extend(folder.file_name().map(|name| Value::String(name.to_string_lossy().into_owned()))),
+        }
         add(&mut provenance, of_student);
     }
     let mean = Student::mean(folders, &Device::Cpu)?;

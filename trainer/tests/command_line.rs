@@ -47,6 +47,13 @@ fn the_tiny_example_trains_evaluates_and_is_not_done_twice() {
     let evaluated: serde_json::Value = serde_json::from_slice(&evaluated.stdout).unwrap();
     assert_eq!(evaluated[0]["scores"]["accuracy"].as_f64(), Some(accuracy));
 
+    let (twice, student) = (folder.path().join("twice"), student.to_str().unwrap());
+    let mean = attar_train(&["mean", student, student, "-o", twice.to_str().unwrap()]);
+    assert!(text(&mean.stderr).contains("twice: the mean of 2 students"), "{}", text(&mean.stderr));
+    let evaluated = attar_train(&["evaluate", twice.to_str().unwrap(), dev, "--json"]);
+    let evaluated: serde_json::Value = serde_json::from_slice(&evaluated.stdout).unwrap();
+    assert_eq!(evaluated[0]["scores"]["accuracy"].as_f64(), Some(accuracy));
+
     let report = attar_train(&["report", output.to_str().unwrap()]);
     assert!(text(&report.stdout).contains("| nli | nli | 60 |"), "{}", text(&report.stdout));
 }
@@ -285,10 +292,11 @@ fn what_is_wrong_ends_with_code_2_and_a_reason() {
         assert_eq!(output.status.code(), Some(2), "{message}");
         assert!(message.contains(reason), "{message}");
     }
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 10] = [
         (&["run", "no-such.toml"], "no-such.toml: cannot read"),
         (&["run", path], "unknown key `epoch`, did you mean `epochs`?"),
         (&["report", "no-such-run"], "run.json"),
+        (&["mean", "m", "-o", "x"], "values required"),
         (&["evaluate", "no-such-model", nli], "attar.toml: no such file; expected the folder of a trained student"),
         (&["label", "--teacher", "m", "--kind", "classifier", "--data", "examples/tiny", "-o", "x"], "m/attar.toml"),
         (&["evaluate", "m", nli, "--checkpoint-minutes", "inf"], "minutes from 0 to 525600"),

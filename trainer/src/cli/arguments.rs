@@ -382,7 +382,7 @@ pub enum PartsCommand {
 
 #[derive(Args, Debug)]
 pub struct MeanArguments {
-    /// Student folders that went on from the same weights
+    /// Student folders that went on from the same weights; one given twice counts twice
     #[arg(required = true, num_args = 2.., value_name = "STUDENT")]
     pub students: Vec<PathBuf>,
     /// Folder of the new student

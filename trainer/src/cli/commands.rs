@@ -300,9 +300,11 @@ fn split_parts(path: &Path, output: &Path, part_size: u64, common: &Common) -> D
     Ok(())
 }
 
-pub fn mean(a: &MeanArguments) -> Done {
+pub fn mean(a: &MeanArguments, common: &Common) -> Done {
     let students: Vec<&Path> = a.students.iter().map(PathBuf::as_path).collect();
-    Ok(attar_trainer::mean::write_mean(&students, &a.output)?)
+    attar_trainer::mean::write_mean(&students, &a.output)?;
+    Reporter::new(common.quiet).say(format!("{}: the mean of {} students", a.output.display(), students.len()));
+    Ok(())
 }
 
 pub fn evaluate(a: &EvaluateArguments, common: &Common, stop: &Stop) -> Done {

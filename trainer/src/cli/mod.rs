@@ -50,7 +50,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Fetch(a) => commands::fetch(&a, common),
         Command::Parts(a) => commands::parts(&a, common),
         Command::Label(a) => commands::label(&a, common, &stop),
-        Command::Mean(a) => commands::mean(&a),
+        Command::Mean(a) => commands::mean(&a, common),
         Command::Evaluate(a) => commands::evaluate(&a, common, &stop),
         Command::Report(a) => commands::report(&a),
         Command::Selftest => commands::selftest(common),

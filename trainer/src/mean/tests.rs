@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::testing::{RELEVANCE, write_encoder, write_tokenizer};
+use crate::testing::{RELEVANCE, write_encoder};
 
 #[test]
 fn a_mean_says_what_it_is_made_of() {
@@ -19,14 +19,20 @@ fn a_mean_says_what_it_is_made_of() {
     write_mean(&[&a, &b], &out).unwrap();
     let mean = Student::load(&out, &Device::Cpu).unwrap();
     let found = mean.provenance();
-    assert_eq!(found["mean_of"].as_array().unwrap().len(), 2);
-    assert_eq!(found["licences"], Value::Array(["L", "a", "b"].map(|l| Value::String(l.into())).to_vec()));
+    let strings = |names: &[&str]| Value::Array(names.iter().map(|&name| Value::String(name.into())).collect());
+    assert_eq!(found["mean_of"], strings(&["a", "b"]));
+    assert_eq!(found["licences"], strings(&["L", "a", "b"]));
     assert_eq!((found.get("run"), found["title"].as_str()), (None, Some("T")));
 
     let error = |folders: &[&Path], out: &Path| write_mean(folders, out).unwrap_err().to_string();
     assert!(error(&[&a], &out).contains("name at least two"));
     assert!(error(&[&a, &b], &b).contains("would replace one of its students"));
-    write_tokenizer(&b);
+    let further = place("further");
+    write_mean(&[&out, &a], &further).unwrap();
+    write_mean(&[&out, &a], &further).unwrap();
+    assert_eq!(Student::load(&further, &Device::Cpu).unwrap().provenance()["mean_of"], strings(&["a", "b", "a"]));
+    std::fs::remove_file(further.join("attar.toml")).unwrap();
+    assert!(error(&[&a, &b], &further).contains("an encoder that is no student"));
     std::fs::write(b.join("tokenizer.json"), "{}").unwrap();
     assert!(error(&[&a, &b], &out).contains("students of one vocabulary"));
 }

@@ -9,21 +9,29 @@ use crate::head::HeadSpec;
 use crate::{Error, Layers, Result};
 
 impl Student {
-    /// A student whose weights are the mean of those in `folders`: a model soup (Wortsman et al. 2022). It answers about as well as all of
-    /// them together at the cost of one, where they went on from the same weights.
+    /// A student whose weights are the mean of those in `folders`: a model soup (Wortsman et al. 2022). Where they went on
+    /// from the same weights, it often answers about as well as all of them together, at the cost of one; other students have no useful mean.
     ///
     /// The copies of a head are one in it, their mean (heads of one layer only); temperatures are the geometric means. The order of
-    /// `folders` makes no difference but for rounding.
+    /// `folders` decides that of the heads alone (and rounding).
     ///
     /// # Errors
-    /// As [`Student::load`]; [`crate::ErrorKind::Argument`] for no folder, and for folders whose heads or shapes differ.
+    /// As [`Student::load`]; [`crate::ErrorKind::Argument`] for no folder, for folders whose heads or encoders differ, and for one that
+    /// lacks a tensor.
     pub fn mean(folders: &[&Path], device: &Device) -> Result<Self> {
         let Some((first, others)) = folders.split_first() else {
             return Err(Error::argument("the mean of no students"));
         };
         let heads = Self::heads_of(first)?;
         let wanted: Vec<HeadSpec> = heads.iter().map(|head| HeadSpec { copies: 1, ..head.clone() }).collect();
-        let load = |folder: &Path| Self::go_on(folder, &Layers::All, &wanted, 0, device);
+        let load = |folder: &Path| {
+            let student = Self::go_on(folder, &Layers::All, &wanted, 0, device)?;
+            // A pooler that is not there begins at random, which is nobody's weight.
+            match student.parameters().iter().find(|p| p.fresh) {
+                Some(p) => Err(Error::argument(format!("{}: it has no {}", folder.display(), p.name))),
+                None => Ok(student),
+            }
+        };
         let mut mean = load(first)?;
         let mut temperatures: Vec<f64> = heads.iter().map(|head| head.temperature.ln()).collect();
         for (done, folder) in others.iter().enumerate() {
