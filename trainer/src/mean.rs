@@ -45,7 +45,7 @@ pub fn write_mean(folders: &[&Path], output: &Path) -> Result<()> {
                 "{one}: not the same as {other}; students of one vocabulary have a mean"
             )));
         }
-        let of_student = Student::load(folder, &Device::Cpu)?.provenance().clone();
+        let of_student = Student::provenance_of(folder)?;
         match (of_student.get("mean_of"), of_student.get("run")) {
             (Some(Value::Array(parts)), _) => runs.extend(parts.iter().cloned()),
             (_, Some(run)) => runs.push(run.clone()),

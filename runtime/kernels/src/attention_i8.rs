@@ -155,8 +155,9 @@ pub(crate) unsafe fn attention<T: Int8Tile>(t: T, call: AttentionI8<'_>) {
                 let panels = (tp / LANES - panel).min(T::PANELS);
                 let w = keys[panel * LANES * dp..(panel + panels) * LANES * dp].as_ptr().cast::<i8>();
                 let to = sums[panel * LANES..].as_mut_ptr();
-                // SAFETY: `quantised` has MAX_TILE_ROWS rows of dp activations, those that stand with the last of `rows` included, `w` has `panels` panels of 16 * dp
-                // bytes, `sums` has as many rows of tp, of which 16 * panels from `panel` on; dp is a multiple of 16.
+                // SAFETY: `quantised` has MAX_TILE_ROWS rows of dp activations, those that stand with the last of `rows` included,
+                // `w` has `panels` panels of 16 * dp bytes, `sums` has as many rows of tp, of which 16 * panels from `panel` on; dp
+                // is a multiple of 16.
                 unsafe {
                     dispatch(t, rows, panels, quantised.as_ptr(), query_bytes, w, LANES * dp, dp / 4, to, tp, w);
                 }

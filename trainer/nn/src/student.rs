@@ -188,6 +188,14 @@ impl Student {
         Ok(Self::manifest(folder)?.heads)
     }
 
+    /// The provenance of a student folder, without its weights.
+    ///
+    /// # Errors
+    /// As [`Student::load`].
+    pub fn provenance_of(folder: &Path) -> Result<toml::Table> {
+        Ok(Self::manifest(folder)?.provenance)
+    }
+
     fn manifest(folder: &Path) -> Result<Manifest> {
         let path = folder.join("attar.toml");
         if !path.is_file() {
