@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Columns, RowFilter, head_labels};
 use crate::error::{Error, Result};
+use crate::label::AgainstGold;
 use crate::matching::MatchConfig;
 use crate::pairs::PairsConfig;
 use crate::scheme::Scheme;
@@ -215,6 +216,9 @@ pub struct TeacherConfig {
     /// alone, is not trained, and its encoder need not be here. For labels that another machine made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<String>,
+    /// What a student learns of its answers that contradict a row's gold label.
+    #[serde(default)]
+    pub against_gold: AgainstGold,
     /// Greatest number of tokens it reads of a text or pair.
     #[serde(default = "default_max_len")]
     pub max_len: usize,

@@ -260,6 +260,9 @@ pub struct PairsArguments {
     /// For --reword: a word is replaced by one of this many nearest
     #[arg(long, default_value_t = RewordConfig::NEIGHBOURS, requires = "reword")]
     pub neighbours: usize,
+    /// Add texts of each first text's own words, labelled by whether they follow from it: two nouns exchanged, a part left out
+    #[arg(long)]
+    pub overlap: bool,
     /// File whose questions and passages must not occur; can be repeated
     #[arg(long, value_name = "FILE")]
     pub exclude: Vec<PathBuf>,

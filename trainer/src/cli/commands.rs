@@ -11,7 +11,7 @@ use attar_trainer::config::{
 };
 use attar_trainer::data::{Columns, ReadOptions, RowFilter, head_labels, read};
 use attar_trainer::fetch::{self as fetching, FetchOptions, Kind, PRESETS, Request};
-use attar_trainer::label::{LabelStore, ShardSet, Teacher};
+use attar_trainer::label::{AgainstGold, LabelStore, ShardSet, Teacher};
 use attar_trainer::pairs::{Cut, PairSource, PairsConfig, RewordConfig, SourceKind, build_from, write_pairs};
 use attar_trainer::progress::{Reporter, Stop};
 use attar_trainer::report::Report;
@@ -166,6 +166,7 @@ pub fn pairs(a: &PairsArguments, common: &Common, stop: &Stop) -> Done {
             share: a.share,
             neighbours: a.neighbours,
         }),
+        overlap: a.overlap,
         exclude: a.exclude.clone(),
     };
     let mut progress = None;
@@ -443,6 +444,7 @@ fn teacher_config(name: String, kind: TeacherKind, folder: &Path, max_len: usize
         kind,
         encoder: folder.to_owned(),
         labels: None,
+        against_gold: AgainstGold::Keep,
         max_len,
         precision: None,
         calibration: Default::default(),

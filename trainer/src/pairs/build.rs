@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::PairsConfig;
 use super::bm25::Bm25;
+use super::overlap::overlaps;
 use super::reword::{Neighbours, reword};
 use super::sources::{Collection, Question, keep_some, read_source};
 use crate::data::{RowFilter, read_rows};
@@ -26,6 +27,14 @@ pub enum PairKind {
     Random,
     /// A positive with some words replaced, or the first text with some words replaced or exchanged.
     Reworded,
+    /// The first text with two nouns in each other's place.
+    Exchanged,
+    /// The first text from a later noun on.
+    WithoutBeginning,
+    /// The first text up to its last phrase.
+    WithoutEnd,
+    /// One clause of the first text.
+    Clause,
 }
 
 impl PairKind {
@@ -37,6 +46,10 @@ impl PairKind {
             Self::Bm25 => "bm25",
             Self::Random => "random",
             Self::Reworded => "reworded",
+            Self::Exchanged => "exchanged",
+            Self::WithoutBeginning => "without-beginning",
+            Self::WithoutEnd => "without-end",
+            Self::Clause => "clause",
         }
     }
 }
@@ -90,6 +103,15 @@ fn build(
                 passage,
                 relevant: None,
                 kind: PairKind::Reworded,
+            }));
+        }
+        if config.overlap {
+            pairs.extend(overlaps(&question.text, seed).into_iter().map(|(kind, passage, follows)| BuiltPair {
+                id: format!("{}-{}0", question.id, kind.name()),
+                question: question.text.clone(),
+                passage,
+                relevant: Some(follows),
+                kind,
             }));
         }
         let mut choice = Random::new(&[seed, hash_text(&question.text)]);

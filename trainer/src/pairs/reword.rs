@@ -11,6 +11,7 @@ use candle_core::{D, Device};
 use serde::{Deserialize, Serialize};
 
 use super::sources::Question;
+use super::words::{FUNCTION_WORDS, Part, capitalised, join, split};
 use crate::data::vocabulary;
 use crate::error::{Error, Result};
 use crate::hash::hash_text;
@@ -68,15 +69,6 @@ fn default_share() -> f64 {
 fn default_neighbours() -> usize {
     RewordConfig::NEIGHBOURS
 }
-
-/// English words that say little by themselves: others in their place make no other sentence but a broken one. ("no" and "not" are none.)
-const FUNCTION_WORDS: &[&str] = &[
-    "a", "am", "an", "and", "are", "as", "at", "be", "been", "being", "but", "by", "can", "could", "did", "do", "does",
-    "for", "from", "had", "has", "have", "he", "her", "here", "him", "his", "how", "if", "in", "into", "is", "it",
-    "its", "may", "me", "might", "must", "my", "of", "on", "or", "our", "shall", "she", "should", "so", "than", "that",
-    "the", "their", "them", "then", "there", "these", "they", "this", "those", "to", "us", "was", "we", "were", "what",
-    "when", "where", "which", "who", "whom", "why", "will", "with", "would", "you", "your",
-];
 
 /// Of the copies, one in this many starts from the first text instead: it shares nearly all words with it, which alone must not
 /// look like an answer.
@@ -175,22 +167,6 @@ impl Neighbours {
     }
 }
 
-/// A word of a text with what stands around it up to the next white space.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Part<'t> {
-    before: &'t str,
-    word: &'t str,
-    after: &'t str,
-}
-
-fn split(text: &str) -> impl Iterator<Item = Part<'_>> {
-    text.split_whitespace().map(|part| {
-        let start = part.find(char::is_alphanumeric).unwrap_or(part.len());
-        let rest = part[start..].trim_end_matches(|c: char| !c.is_alphanumeric());
-        Part { before: &part[..start], word: rest, after: &part[start + rest.len()..] }
-    })
-}
-
 /// Second texts for a question: `copies` for each of its passages `given`, without those that are there already.
 pub(super) fn reword(
     question: &Question,
@@ -253,11 +229,6 @@ fn exchange(text: &str, neighbours: &Neighbours, choice: &mut Random) -> Option<
     Some(join(&parts, &words))
 }
 
-fn join(parts: &[Part<'_>], words: &[String]) -> String {
-    let whole = parts.iter().zip(words).map(|(part, word)| [part.before, word, part.after].concat());
-    whole.collect::<Vec<_>>().join(" ")
-}
-
 /// `word`, lower case, with the capitals of `like`.
 fn in_case_of(like: &str, word: &str) -> String {
     let mut letters = like.chars();
@@ -265,8 +236,7 @@ fn in_case_of(like: &str, word: &str) -> String {
     if first && like.len() > 1 && letters.all(char::is_uppercase) {
         word.to_uppercase()
     } else if first {
-        let mut rest = word.chars();
-        rest.next().map(|c| c.to_uppercase().chain(rest).collect()).unwrap_or_default()
+        capitalised(word)
     } else {
         word.to_owned()
     }

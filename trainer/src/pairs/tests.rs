@@ -1,10 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::data::{RowFilter, read_rows};
+use crate::data::{LabelMap, RowFilter, read_rows};
 
 fn pieces(text: &str) -> Vec<&str> {
     split_sentences(text).into_iter().map(|range| &text[range]).collect()
@@ -58,7 +58,16 @@ fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
 }
 
 fn config(sources: Vec<PairSource>) -> PairsConfig {
-    PairsConfig { name: "p".into(), sources, bm25: 1, random: 1, limit: None, reword: None, exclude: Vec::new() }
+    PairsConfig {
+        name: "p".into(),
+        sources,
+        bm25: 1,
+        random: 1,
+        limit: None,
+        reword: None,
+        overlap: false,
+        exclude: Vec::new(),
+    }
 }
 
 fn squad(path: PathBuf, cut: Cut) -> PairSource {
@@ -171,4 +180,32 @@ fn reworded_passages_are_left_to_the_teacher() {
     assert!(
         reworded.iter().all(|p| p.question == "where is the cat" && !positives.iter().any(|q| q.passage == p.passage))
     );
+}
+
+#[test]
+fn pairs_of_shared_words_have_labels_and_read_back_as_entailment() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = "text_a\ttext_b\tlabel\nThe dog bit the man in the park.\tThe man was bitten.\tneutral\n";
+    let columns =
+        toml::from_str("columns = { label = \"-\" }").map(|t: HashMap<String, Columns>| t["columns"].clone()).unwrap();
+    let source = PairSource { columns: Some(columns), ..squad(write(folder.path(), "p.tsv", rows), Cut::Whole) };
+    let mut config = config(vec![PairSource { kind: SourceKind::Pairs, ..source }]);
+    (config.bm25, config.random, config.overlap) = (0, 0, true);
+    let pairs = built(&config);
+    assert_eq!(pairs, built(&config));
+    let overlap: Vec<&BuiltPair> = pairs.iter().filter(|p| p.kind != PairKind::Positive).collect();
+    assert!(overlap.iter().all(|p| p.question == "The dog bit the man in the park."));
+    assert!(overlap.iter().any(|p| p.passage == "The dog bit the man." && p.relevant == Some(true)), "{overlap:?}");
+    assert!(overlap.iter().any(|p| p.relevant == Some(false)), "{overlap:?}");
+
+    let path = folder.path().join("pairs.tsv");
+    write_pairs(&path, &pairs).unwrap();
+    let words = [("0", "neutral"), ("1", "entailment")].map(|(a, b)| (a.to_owned(), b.to_owned())).into();
+    let head = crate::config::HeadConfig::named("nli").labels().unwrap();
+    let map = LabelMap::new("nli", &head, &words).unwrap();
+    for (kind, label) in [("exchanged", "neutral"), ("without-end", "entailment")] {
+        let rows = read_rows(&path, Some(&map), &[("kind".to_owned(), kind.to_owned())].into()).unwrap();
+        let labels: Vec<&str> = rows.iter().map(|r| head[r.label.unwrap() as usize].as_str()).collect();
+        assert_eq!(labels, [label], "{kind}");
+    }
 }

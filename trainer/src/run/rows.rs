@@ -156,12 +156,16 @@ impl Runner<'_> {
         let mut teachers = Vec::new();
         for teacher in self.config.teachers_of(&set.head) {
             let labelled = set.teachers.contains(&teacher.name);
-            teachers.push(if labelled { Some(self.answers(teacher, set, labels, rows)?) } else { None });
+            let answers = if labelled { Some(self.answers(teacher, set, labels, rows)?) } else { None };
+            teachers.push((teacher, answers));
         }
-        Ok((0..rows.len())
-            .map(|row| {
-                let of_row: Vec<Option<Vec<f32>>> =
-                    teachers.iter().map(|t| t.as_ref().map(|answers| answers[row].clone())).collect();
+        Ok((rows.iter().enumerate())
+            .map(|(number, row)| {
+                let of_row: Vec<Option<Vec<f32>>> = (teachers.iter())
+                    .map(|(teacher, answers)| {
+                        teacher.against_gold.correct(answers.as_ref()?[number].clone(), row.label)
+                    })
+                    .collect();
                 self.config.scheme.targets(&of_row, student)
             })
             .collect())

@@ -144,6 +144,37 @@ fn a_teacher_answers_in_its_own_precision_and_nothing_trains_in_int8() {
 }
 
 #[test]
+fn wrong_answers_of_a_teacher_are_corrected_where_the_run_file_says_so() {
+    let world = World::new();
+    let (config, options) = world.settings("1-o-1", "\"a\"", false);
+    let rewritten = |with: &str| {
+        let text = toml::to_string(&config).unwrap().replacen("against_gold = \"keep\"", with, 1);
+        RunConfig { data: config.data.clone(), encoders: config.encoders.clone(), ..RunConfig::parse(&text).unwrap() }
+    };
+    let student = |with: &str, name: &str| {
+        run(&rewritten(with), &RunOptions { output: world.folder.path().join(name), ..options.clone() }).unwrap();
+        std::fs::read(world.folder.path().join(name).join("student/model.safetensors")).unwrap()
+    };
+    // The teacher has random weights and is wrong about half of the rows.
+    let students = [
+        ("", "default"),
+        ("against_gold = \"keep\"", "keep"),
+        ("against_gold = \"swap\"", "swap"),
+        ("against_gold = \"drop\"", "drop"),
+    ]
+    .map(|(with, name)| student(with, name));
+    assert!(students[0] == students[1], "wrong answers are kept by default");
+    assert!(students[1] != students[2] && students[1] != students[3] && students[2] != students[3]);
+    // The soft labels on disk are the teacher's own, whatever is learned of them.
+    let labels = |name: &str| {
+        let folder =
+            std::fs::read_dir(world.folder.path().join(name).join("labels/a")).unwrap().next().unwrap().unwrap();
+        std::fs::read(folder.path().join("relevance/shard-00000.parquet")).unwrap()
+    };
+    assert!(labels("keep") == labels("swap"));
+}
+
+#[test]
 fn layers_that_are_not_there_are_found_before_anything_is_labelled() {
     let world = World::new();
     let error =
