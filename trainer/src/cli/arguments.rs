@@ -53,7 +53,7 @@ pub enum Command {
     Distill(DistillArguments),
     /// Fine-tune a teacher on gold labels
     Teacher(TeacherArguments),
-    /// Build question-passage pairs with hard and random negatives, and reworded passages
+    /// Build question-passage pairs with hard and random negatives, reworded passages, and texts of shared words
     Pairs(PairsArguments),
     /// Compute a teacher's soft labels for a file, once, on disk
     Label(LabelArguments),
@@ -260,7 +260,8 @@ pub struct PairsArguments {
     /// For --reword: a word is replaced by one of this many nearest
     #[arg(long, default_value_t = RewordConfig::NEIGHBOURS, requires = "reword")]
     pub neighbours: usize,
-    /// Add texts of each first text's own words, labelled by whether they follow from it: two nouns exchanged, a part left out
+    /// Add texts of each first text's own words, labelled by whether they follow from it: two nouns exchanged, a part left out. For English
+    /// statements of at most 20 words
     #[arg(long)]
     pub overlap: bool,
     /// File whose questions and passages must not occur; can be repeated

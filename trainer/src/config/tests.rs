@@ -46,6 +46,7 @@ fn the_example_files_are_valid() {
         "train-base.toml",
         "train-base-last.toml",
         "train-base-gold.toml",
+        "train-base-overlap.toml",
         "train-small.toml",
         "train-small-last.toml",
         "train-tiny.toml",

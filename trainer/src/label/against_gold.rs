@@ -12,7 +12,7 @@ pub enum AgainstGold {
     /// It is learned with the logits of the two classes exchanged, so that what the teacher says of all other classes stays
     /// ("probability shift", Wen et al. 2019, "Preparing lessons: improve knowledge distillation with better supervision").
     Swap,
-    /// It is not learned: the row has its gold label alone.
+    /// It is not learned.
     Drop,
 }
 

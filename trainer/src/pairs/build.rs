@@ -28,13 +28,9 @@ pub enum PairKind {
     /// A positive with some words replaced, or the first text with some words replaced or exchanged.
     Reworded,
     /// The first text with two nouns in each other's place.
-    Exchanged,
-    /// The first text from a later noun on.
-    WithoutBeginning,
-    /// The first text up to its last phrase.
-    WithoutEnd,
-    /// One clause of the first text.
-    Clause,
+    Inversion,
+    /// The first text without its beginning or its end.
+    Subsequence,
 }
 
 impl PairKind {
@@ -46,10 +42,8 @@ impl PairKind {
             Self::Bm25 => "bm25",
             Self::Random => "random",
             Self::Reworded => "reworded",
-            Self::Exchanged => "exchanged",
-            Self::WithoutBeginning => "without-beginning",
-            Self::WithoutEnd => "without-end",
-            Self::Clause => "clause",
+            Self::Inversion => "inversion",
+            Self::Subsequence => "subsequence",
         }
     }
 }
@@ -63,7 +57,7 @@ pub struct BuiltPair {
     pub question: String,
     /// The passage.
     pub passage: String,
-    /// Whether the passage answers the question, where that is known.
+    /// Whether the passage answers the question, or follows from it, where that is known.
     pub relevant: Option<bool>,
     /// Where the pair comes from.
     pub kind: PairKind,
@@ -73,7 +67,7 @@ pub struct BuiltPair {
 const BM25_DEPTH: usize = 24;
 
 /// Builds pairs: for each question one positive and one given negative (where there are some), `bm25` hard negatives and
-/// `random` ones, and reworded positives. A function of the collection, the neighbours and the numbers alone.
+/// `random` ones, reworded positives, and texts of its own words. A function of the collection, the neighbours and the numbers alone.
 ///
 /// A BM25 negative is labelled 0 only when the answer's text is known and does not occur in it; otherwise its label is
 /// left open, for a teacher to say. So is that of a reworded positive.
@@ -106,13 +100,15 @@ fn build(
             }));
         }
         if config.overlap {
-            pairs.extend(overlaps(&question.text, seed).into_iter().map(|(kind, passage, follows)| BuiltPair {
-                id: format!("{}-{}0", question.id, kind.name()),
-                question: question.text.clone(),
-                passage,
-                relevant: Some(follows),
-                kind,
-            }));
+            pairs.extend(overlaps(&question.text, seed).into_iter().enumerate().map(
+                |(count, (kind, passage, follows))| BuiltPair {
+                    id: format!("{}-{}{count}", question.id, kind.name()),
+                    question: question.text.clone(),
+                    passage,
+                    relevant: Some(follows),
+                    kind,
+                },
+            ));
         }
         let mut choice = Random::new(&[seed, hash_text(&question.text)]);
         let mut used: HashSet<usize> = question.positives.iter().copied().collect();

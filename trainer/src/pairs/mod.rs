@@ -1,4 +1,5 @@
-//! Pairs for the first stage and for teachers to label: positives, BM25 hard negatives, random, reworded and word-overlap ones.
+//! Pairs for the first stage, for teachers to label, and of shared words with labels: positives, BM25 hard negatives, random, reworded and
+//! word-overlap ones.
 
 mod bm25;
 mod build;
@@ -40,8 +41,8 @@ pub struct PairsConfig {
     /// Further passages for each question: its positives, or the question itself, with some words replaced. For a teacher to label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reword: Option<RewordConfig>,
-    /// Further passages for each question of at most 20 words, made of its own words and labelled by whether they follow from it: two
-    /// nouns exchanged, the beginning or the end cut off, one clause alone. For entailment; English.
+    /// Further passages for each question that is a plain English statement, made of its own words and labelled by whether they follow from
+    /// it: two nouns exchanged, the beginning or the end left out. For entailment.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub overlap: bool,
     /// Files (of sets that something is measured on) whose questions and passages must not occur.

@@ -185,7 +185,7 @@ fn reworded_passages_are_left_to_the_teacher() {
 #[test]
 fn pairs_of_shared_words_have_labels_and_read_back_as_entailment() {
     let folder = tempfile::tempdir().unwrap();
-    let rows = "text_a\ttext_b\tlabel\nThe dog bit the man in the park.\tThe man was bitten.\tneutral\n";
+    let rows = "text_a\ttext_b\tlabel\nThe dog was biting the man in the park.\tThe man was bitten.\tneutral\n";
     let columns =
         toml::from_str("columns = { label = \"-\" }").map(|t: HashMap<String, Columns>| t["columns"].clone()).unwrap();
     let source = PairSource { columns: Some(columns), ..squad(write(folder.path(), "p.tsv", rows), Cut::Whole) };
@@ -194,8 +194,11 @@ fn pairs_of_shared_words_have_labels_and_read_back_as_entailment() {
     let pairs = built(&config);
     assert_eq!(pairs, built(&config));
     let overlap: Vec<&BuiltPair> = pairs.iter().filter(|p| p.kind != PairKind::Positive).collect();
-    assert!(overlap.iter().all(|p| p.question == "The dog bit the man in the park."));
-    assert!(overlap.iter().any(|p| p.passage == "The dog bit the man." && p.relevant == Some(true)), "{overlap:?}");
+    assert!(overlap.iter().all(|p| p.question == "The dog was biting the man in the park."));
+    assert!(
+        overlap.iter().any(|p| p.passage == "The dog was biting the man." && p.relevant == Some(true)),
+        "{overlap:?}"
+    );
     assert!(overlap.iter().any(|p| p.relevant == Some(false)), "{overlap:?}");
 
     let path = folder.path().join("pairs.tsv");
@@ -203,7 +206,7 @@ fn pairs_of_shared_words_have_labels_and_read_back_as_entailment() {
     let words = [("0", "neutral"), ("1", "entailment")].map(|(a, b)| (a.to_owned(), b.to_owned())).into();
     let head = crate::config::HeadConfig::named("nli").labels().unwrap();
     let map = LabelMap::new("nli", &head, &words).unwrap();
-    for (kind, label) in [("exchanged", "neutral"), ("without-end", "entailment")] {
+    for (kind, label) in [("inversion", "neutral"), ("subsequence", "entailment")] {
         let rows = read_rows(&path, Some(&map), &[("kind".to_owned(), kind.to_owned())].into()).unwrap();
         let labels: Vec<&str> = rows.iter().map(|r| head[r.label.unwrap() as usize].as_str()).collect();
         assert_eq!(labels, [label], "{kind}");

@@ -171,7 +171,15 @@ fn wrong_answers_of_a_teacher_are_corrected_where_the_run_file_says_so() {
             std::fs::read_dir(world.folder.path().join(name).join("labels/a")).unwrap().next().unwrap().unwrap();
         std::fs::read(folder.path().join("relevance/shard-00000.parquet")).unwrap()
     };
-    assert!(labels("keep") == labels("swap"));
+    assert!(labels("keep") == labels("swap") && labels("keep") == labels("drop"));
+    // Without gold labels there is nothing to contradict.
+    let soft_only = |with: &str, name: &str| {
+        let mut config = rewritten(with);
+        config.stage2.sets[0].gold = false;
+        run(&config, &RunOptions { output: world.folder.path().join(name), ..options.clone() }).unwrap();
+        std::fs::read(world.folder.path().join(name).join("student/model.safetensors")).unwrap()
+    };
+    assert!(soft_only("", "soft-keep") == soft_only("against_gold = \"swap\"", "soft-swap"));
 }
 
 #[test]
