@@ -105,6 +105,44 @@ fn accuracies_are_the_bundle_s() {
     }
 }
 
+/// The numbers of a text, and how many decimals each has.
+fn numbers(text: &str) -> Vec<(f64, usize)> {
+    let words = text.split(|c: char| !c.is_ascii_digit() && c != '.').filter(|word| word.contains(char::is_numeric));
+    words.map(|word| (word.parse().unwrap(), word.split_once('.').map_or(0, |(_, decimals)| decimals.len()))).collect()
+}
+
+#[test]
+fn the_readme_and_attar_small_s_card_repeat_the_cards() {
+    let read = |path: &str| std::fs::read_to_string(repository().join(path)).unwrap();
+    let readme = read("README.md");
+    let cards = [read("runtime/models/attar-base.md"), read("runtime/models/attar-small.md")];
+    let stated = |card: &str, name: &str, column: usize| numbers(row(card, name).unwrap()[column])[0].0;
+    for (line, names) in [
+        (
+            "MNLI matched / mismatched, SNLI test, QNLI dev",
+            &["MNLI matched dev", "MNLI mismatched dev", "SNLI test", "QNLI dev"][..],
+        ),
+        ("RTE dev", &["RTE dev"]),
+        ("WikiQA dev, TREC-QA test", &["WikiQA dev", "TREC-QA test"]),
+        ("TREC DL 2019 over BM25's first 100", &["TREC DL 2019 over BM25's first 100"]),
+    ] {
+        let cells = row(&readme, line).unwrap_or_else(|| panic!("README.md has no row {line:?}"));
+        for (card, cell) in cards.iter().zip(&cells[1..3]) {
+            let repeated = numbers(cell);
+            assert_eq!(repeated.len(), names.len(), "README.md: {line}: {cell}");
+            for ((number, decimals), name) in repeated.into_iter().zip(names) {
+                let stated = stated(card, name, 2);
+                let bound = 0.500_01 * 10f64.powi(-(decimals as i32));
+                assert!((number - stated).abs() <= bound, "README.md: {name}: {number}, {stated} in the card");
+            }
+        }
+        for name in names {
+            let (own, repeated) = (stated(&cards[0], name, 2), stated(&cards[1], name, 3));
+            assert_eq!(own, repeated, "attar-small.md: attar-base's column: {name}");
+        }
+    }
+}
+
 /// Right answers and scored rows of an even sample, and the rows of the whole set.
 fn sampled(model: &Model, head: &str, path: &Path) -> (usize, usize, usize) {
     let labels = &model.heads().iter().find(|h| h.name == head).unwrap().labels;
