@@ -94,6 +94,14 @@ impl RunConfig {
         self.stages().any(|stage| matched(stage) || labels(stage))
     }
 
+    /// Whether a set of a stage or of a teacher that is trained takes these pairs.
+    pub fn takes_pairs(&self, name: &str) -> bool {
+        let of_teachers =
+            self.teachers.iter().filter(|teacher| self.teaches(teacher)).flat_map(|teacher| &teacher.sets);
+        let mut sets = self.stages().flat_map(|stage| &stage.sets).chain(of_teachers);
+        sets.any(|set| set.pairs.as_deref() == Some(name))
+    }
+
     /// The teacher of a name.
     ///
     /// # Errors

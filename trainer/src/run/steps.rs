@@ -19,9 +19,14 @@ use crate::pairs::{self, PairsConfig};
 pub(super) type Answers = Vec<Vec<f32>>;
 
 impl Runner<'_> {
-    /// Builds the pairs; returns where they are, by name.
+    /// Builds the pairs that a set takes; returns where they are, by name.
     pub(super) fn build_pairs(&self) -> Result<BTreeMap<String, PathBuf>> {
-        self.config.pairs.iter().map(|config| Ok((config.name.clone(), self.build_one(config)?))).collect()
+        let (taken, left): (Vec<_>, Vec<_>) =
+            self.config.pairs.iter().partition(|pairs| self.config.takes_pairs(&pairs.name));
+        for pairs in left {
+            self.options.reporter.say(format!("pairs {}: no set takes them, not built", pairs.name));
+        }
+        taken.into_iter().map(|config| Ok((config.name.clone(), self.build_one(config)?))).collect()
     }
 
     fn build_one(&self, config: &PairsConfig) -> Result<PathBuf> {

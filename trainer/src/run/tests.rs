@@ -446,6 +446,24 @@ fn gold_labels_can_be_left_out() {
 }
 
 #[test]
+fn pairs_that_no_set_takes_are_not_built() {
+    let world = World::new();
+    let pairs = |name: &str| {
+        toml::from_str(&format!("name = \"{name}\"\nsources = [{{ path = \"train.tsv\", kind = \"pairs\" }}]\n"))
+            .unwrap()
+    };
+    world
+        .run_with("fine-tune", "", false, |config, _| {
+            config.pairs = vec![pairs("taken"), pairs("left")];
+            config.stage2.sets[0].path = None;
+            config.stage2.sets[0].pairs = Some("taken".into());
+        })
+        .unwrap();
+    let built = |name: &str| world.folder.path().join("fine-tune/pairs").join(name).exists();
+    assert!(built("taken.tsv") && !built("left.tsv"));
+}
+
+#[test]
 fn reworded_pairs_are_made_again_when_their_encoder_changes() {
     let world = World::new();
     let source = "{ path = \"train.tsv\", kind = \"pairs\" }";
