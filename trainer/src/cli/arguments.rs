@@ -239,6 +239,9 @@ pub struct PairsArguments {
     /// How passages are cut
     #[arg(long, value_enum, default_value_t = CutArgument::Whole)]
     pub cut: CutArgument,
+    /// Negatives of each question out of its own: other passages of its paragraph, or rows with label 0
+    #[arg(long, default_value_t = 1)]
+    pub given: usize,
     /// BM25 hard negatives of each question
     #[arg(long, default_value_t = 1)]
     pub bm25: usize,

@@ -157,6 +157,7 @@ pub fn pairs(a: &PairsArguments, common: &Common, stop: &Stop) -> Done {
     let config = PairsConfig {
         name: name_of(&a.output),
         sources,
+        given: a.given,
         bm25: a.bm25,
         random: a.random,
         limit: a.limit,

@@ -66,7 +66,7 @@ pub struct BuiltPair {
 /// How deep BM25's ranking is gone through for hard negatives.
 const BM25_DEPTH: usize = 24;
 
-/// Builds pairs: for each question one positive and one given negative (where there are some), `bm25` hard negatives and
+/// Builds pairs: for each question one positive and `given` negatives of its own (where there are some), `bm25` hard negatives and
 /// `random` ones, reworded positives, and texts of its own words. A function of the collection, the neighbours and the numbers alone.
 ///
 /// A BM25 negative is labelled 0 only when the answer's text is known and does not occur in it; otherwise its label is
@@ -124,11 +124,11 @@ fn build(
         if !question.positives.is_empty() {
             add(question.positives[choice.below(question.positives.len())], PairKind::Positive, Some(true), 0);
         }
-        let given: Vec<usize> = question.negatives.iter().copied().filter(|n| !used.contains(n)).collect();
-        if !given.is_empty() {
-            let passage = given[choice.below(given.len())];
+        let mut given: Vec<usize> = question.negatives.iter().copied().filter(|n| !used.contains(n)).collect();
+        for count in 0..config.given.min(given.len()) {
+            let passage = given.remove(choice.below(given.len()));
             used.insert(passage);
-            add(passage, PairKind::Given, Some(false), 0);
+            add(passage, PairKind::Given, Some(false), count);
         }
         let mut found = 0;
         if let Some(index) = &index {

@@ -29,6 +29,9 @@ pub struct PairsConfig {
     pub name: String,
     /// Where questions and passages come from.
     pub sources: Vec<PairSource>,
+    /// Negatives of each question out of those that its source has: other passages of its paragraph (SQuAD), or rows with label 0.
+    #[serde(default = "one")]
+    pub given: usize,
     /// BM25 hard negatives of each question.
     #[serde(default = "one")]
     pub bm25: usize,

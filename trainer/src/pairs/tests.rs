@@ -61,6 +61,7 @@ fn config(sources: Vec<PairSource>) -> PairsConfig {
     PairsConfig {
         name: "p".into(),
         sources,
+        given: 1,
         bm25: 1,
         random: 1,
         limit: None,
@@ -92,6 +93,29 @@ fn squad_gives_positives_siblings_and_negatives_without_the_answer() {
     assert!(of_first[1..].iter().all(|p| !p.passage.contains("Berlin") && p.relevant == Some(false)));
     let passages: HashSet<&str> = of_first.iter().map(|p| p.passage.as_str()).collect();
     assert_eq!(passages.len(), of_first.len());
+}
+
+#[test]
+fn as_many_given_negatives_as_asked_for_each_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = "text_a\ttext_b\tlabel\nq\tyes\t1\nq\tno\t0\nq\tnever\t0\nq\tnot at all\t0\n";
+    let path = write(folder.path(), "l.tsv", rows);
+    let mut config = config(vec![PairSource { kind: SourceKind::Pairs, ..squad(path, Cut::Whole) }]);
+    (config.bm25, config.random) = (0, 0);
+    let mut given = |count| {
+        config.given = count;
+        let pairs = built(&config);
+        assert_eq!((pairs[0].passage.as_str(), pairs[0].relevant), ("yes", Some(true)));
+        assert!(pairs[1..].iter().all(|p| p.kind == PairKind::Given && p.relevant == Some(false)));
+        let ids: HashSet<&String> = pairs.iter().map(|p| &p.id).collect();
+        assert_eq!(ids.len(), pairs.len());
+        pairs[1..].iter().map(|p| p.passage.clone()).collect::<Vec<_>>()
+    };
+    let (none, one, two, all) = (given(0), given(1), given(2), given(9));
+    assert!(none.is_empty());
+    assert_eq!((&one[..], one.len()), (&two[..1], 1));
+    assert_eq!((&two[..], two.len()), (&all[..2], 2));
+    assert_eq!(all.iter().map(String::as_str).collect::<HashSet<_>>(), HashSet::from(["no", "never", "not at all"]));
 }
 
 #[test]
