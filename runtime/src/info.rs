@@ -71,7 +71,7 @@ pub struct Info {
     pub kernel: &'static str,
     /// Processor features that this kernel uses.
     pub isa: &'static str,
-    /// Whether the bytes were copied, because they did not begin on an 8-byte boundary.
+    /// Whether the bytes were copied, because they did not begin on a 4-byte boundary.
     pub copied: bool,
 }
 

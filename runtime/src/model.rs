@@ -47,7 +47,7 @@ impl Model {
         Model::new(Arc::new(network), kernel_from_environment()?)
     }
 
-    /// Uses a bundle that lies in the executable or was leaked. Align it to 64 bytes: bytes that do not begin on an 8-byte
+    /// Uses a bundle that lies in the executable or was leaked. Align it to 64 bytes: bytes that do not begin on a 4-byte
     /// boundary are copied once ([`Info::copied`] says so).
     ///
     /// # Errors
@@ -57,7 +57,7 @@ impl Model {
     }
 
     /// Uses a bundle in memory that is given away: a `Vec`, an `Arc<[u8]>`, a map of the caller's, a phone's asset. Bytes that
-    /// do not begin on an 8-byte boundary are copied once ([`Info::copied`] says so).
+    /// do not begin on a 4-byte boundary are copied once ([`Info::copied`] says so).
     ///
     /// # Errors
     /// As [`Model::open`], but for the path.
@@ -79,7 +79,7 @@ impl Model {
         Model::new(self.0.shared.network.clone(), kernel_by_name(name)?)
     }
 
-    /// Names of the kernels that this processor can run, the fastest first.
+    /// Names of the kernels that this processor can run, the slowest first; `scalar` is always there.
     pub fn kernels() -> Vec<&'static str> {
         Kernel::available().iter().map(Kernel::name).collect()
     }

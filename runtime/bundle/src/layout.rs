@@ -221,7 +221,7 @@ impl Layout {
     ///
     /// # Errors
     /// [`crate::ErrorKind::Size`] if their number is another; [`crate::ErrorKind::Alignment`] if they do not begin on an
-    /// 8-byte boundary of memory (64 is better; a map always does).
+    /// 4-byte boundary of memory (64 is better; a map always does).
     pub fn view<'a>(&'a self, bytes: &'a [u8]) -> Result<View<'a>> {
         View::new(self, bytes)
     }

@@ -133,8 +133,8 @@ impl<'a> View<'a> {
         if bytes.len() != layout.file_len() {
             fail!(Size, "{} bytes, but the layout was parsed from {}", bytes.len(), layout.file_len());
         }
-        if bytes.as_ptr().align_offset(8) != 0 {
-            fail!(Alignment, "the bundle's bytes must begin on an 8-byte boundary of memory, better 64");
+        if bytes.as_ptr().align_offset(4) != 0 {
+            fail!(Alignment, "the bundle's bytes must begin on a 4-byte boundary of memory, better 64");
         }
         Ok(View { layout, bytes })
     }

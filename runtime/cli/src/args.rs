@@ -22,8 +22,8 @@ Examples:
 The score is the probability, as the student gives it, that a text answers the question. When no text reaches
 --threshold the reply is \"no answer\" and the exit code is 1; the closest texts are shown all the same.
 
-With --json one object: {\"question\", \"no_answer_probability\", \"answers\": [{\"text\", \"passage\", \"source\",
-\"line\", \"score\"}], \"latency_ms\"}; \"considered\" lists the closest texts below the threshold in the same form.
+With --json one object: {\"question\", \"no_answer_probability\", \"answers\": [{\"text\", \"passage\", \"headings\",
+\"source\", \"line\", \"score\"}], \"latency_ms\"}; \"considered\" lists the closest texts below the threshold in the same form.
 latency_ms is the time from the question to the reply, with the documents read and the model open.";
 
 const INDEX_HELP: &str = "\
@@ -34,7 +34,11 @@ Examples:
 Only new and changed documents are read; those that vanished from a folder are dropped. It is one transaction: a crash
 or an error leaves the library as it was. Folders are searched for text (.txt, .text, .log, .rst, .adoc, .org, or no
 extension), Markdown (.md, .markdown) and HTML (.html, .htm); other files in them are listed as skipped. A file that you
-name is read as text whatever its name. The library holds the documents' text and their absolute paths.";
+name is read as text whatever its name, and stays. What cannot be read this time stays as it was. The library holds the
+documents' text and their absolute paths.
+
+With --json one object: {\"library\", \"documents\", \"passages\", \"added\", \"updated\", \"unchanged\", \"removed\",
+\"skipped\": [{\"source\", \"reason\"}]}.";
 
 const SCORE_HELP: &str = "\
 Examples:
@@ -56,7 +60,7 @@ Examples:
   attar info                    the bundle in this program
   attar info student.attar      another bundle: its checksums are verified
   attar info notes.attarlib     a library made by attar index
-  attar info --json";
+  attar info --json             everything that the text says and more, as one object";
 
 const BENCH_HELP: &str = "\
 Examples:
@@ -87,7 +91,10 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Answer a question from documents, with citations
-    #[command(after_help = ASK_HELP)]
+    #[command(
+        after_help = ASK_HELP,
+        override_usage = "attar ask <QUESTION> --docs <PATH>... [OPTIONS]\n       attar ask <QUESTION> --library <FILE> [OPTIONS]"
+    )]
     Ask(AskArgs),
     /// Build or update a library of documents
     #[command(after_help = INDEX_HELP)]

@@ -26,6 +26,10 @@ pub(crate) fn run(args: &InfoArgs) -> Result<Outcome> {
 }
 
 fn is_database(path: &Path) -> bool {
+    // A pipe would be waited for.
+    if !path.is_file() {
+        return false;
+    }
     let mut magic = [0; 16];
     File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && &magic == b"SQLite format 3\0"
 }

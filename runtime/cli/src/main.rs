@@ -22,7 +22,7 @@ use std::time::Instant;
 use clap::Parser;
 
 use crate::args::{Cli, Command};
-use crate::output::is_broken_pipe;
+use crate::output::{is_broken_pipe, say};
 
 /// How a command that did not fail ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Errors of our libraries hold their causes' texts already: only the outermost is shown.
-            eprintln!("attar: {error}");
+            say(&error.to_string());
             ExitCode::from(2)
         }
     }

@@ -53,11 +53,13 @@ impl Style {
     }
 }
 
-/// Text from a document or a file name with control characters made visible: a terminal would obey them.
+/// Text from a document or a file name with control characters, and those that turn the direction of writing, made visible: a
+/// terminal would obey them.
 pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() && c != '\n' {
+        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if turns || (c.is_control() && c != '\n') {
             let _ = write!(out, "{}", c.escape_default());
         } else {
             out.push(c);
@@ -66,14 +68,19 @@ pub(crate) fn printable(text: &str) -> String {
     out
 }
 
+/// Says something on stderr, control characters shown; where nobody can be told, the result matters more.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "attar: {}", printable(text));
+}
+
 /// Says on stderr which files were not read; a long list is cut, and says so.
 pub(crate) fn report_skipped(skipped: &[Skipped]) {
     const SHOWN: usize = 10;
     for skipped in skipped.iter().take(SHOWN) {
-        eprintln!("attar: skipped {}: {}", printable(&skipped.source), skipped.reason);
+        say(&format!("skipped {}: {}", skipped.source, skipped.reason));
     }
     if let Some(more) = skipped.len().checked_sub(SHOWN).filter(|&more| more > 0) {
-        eprintln!("attar: skipped {more} more files; `attar index --json` lists all");
+        say(&format!("skipped {more} more files; `attar index --json` lists all"));
     }
 }
 
@@ -92,6 +99,7 @@ mod tests {
     #[test]
     fn control_characters_are_shown_and_not_obeyed() {
         assert_eq!(printable("a\x1b[2Jb\nç"), "a\\u{1b}[2Jb\nç");
+        assert_eq!(printable("fdp.\u{202e}txt"), "fdp.\\u{202e}txt");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::Outcome;
 use crate::args::ScoreArgs;
-use crate::output::{require_text, stdout, write_json};
+use crate::output::{require_text, say, stdout, write_json};
 use crate::pairs::{Pair, PairReader};
 use crate::student::Student;
 
@@ -174,10 +174,10 @@ impl<'a> Table<'a> {
 
     fn say_windows(&self) {
         if self.long > 0 {
-            eprintln!(
-                "attar: {} pairs are longer than the model's input and were read in overlapping windows",
+            say(&format!(
+                "{} pairs are longer than the model's input and were read in overlapping windows",
                 self.long
-            );
+            ));
         }
     }
 }

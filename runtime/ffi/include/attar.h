@@ -139,7 +139,7 @@ attar_status attar_model_open(const char *path, const attar_model_options *optio
 /*
  * Opens a bundle that lies in memory, such as an asset of an app.
  *
- * Bytes that begin on an 8-byte boundary are used where they are; others are copied once. Either way they must stay valid and
+ * Bytes that begin on a 4-byte boundary are used where they are; others are copied once. Either way they must stay valid and
  * unchanged until `release(context)` is called, once, by whatever thread ends the last handle that needs them; `release` must not
  * call back into this library or throw. With `release` NULL they must outlive the model and all its sessions. If the call fails,
  * `release` is not called.

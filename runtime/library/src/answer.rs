@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::library::{Candidate, Library};
 use crate::overlap::Overlap;
-use crate::passage::Passage;
+use crate::passage::{MAX_HEADINGS, Passage, short};
 use crate::query::telling_words;
 
 /// Two adjacent sentences are shown instead of one only if they are more relevant by this much: below it the second
@@ -126,8 +126,7 @@ impl<R: Reranker> Answerer<R> {
     /// Answers a question.
     ///
     /// # Errors
-    /// [`ErrorKind::Question`] for a question without words, [`ErrorKind::Model`] if the model refuses a text,
-    /// [`ErrorKind::Corrupt`] for a damaged library.
+    /// [`ErrorKind::Model`] if the model refuses a text; else as [`Library::candidates`].
     pub fn answer(&mut self, library: &Library, question: &str) -> Result<Reply> {
         let mut candidates = library.candidates(question, self.options.candidates)?;
         let mut seen = HashSet::new();
@@ -296,7 +295,9 @@ fn with_headings(passage: &Passage, text: &str) -> String {
     if passage.headings.is_empty() {
         return text.to_owned();
     }
-    format!("{}: {text}", passage.headings.join(", "))
+    // Ours are short; a library may come from anyone.
+    let headings: Vec<&str> = passage.headings.iter().take(MAX_HEADINGS).map(|h| short(h)).collect();
+    format!("{}: {text}", headings.join(", "))
 }
 
 /// Letters and digits in lower case: what two texts that say the same have in common.

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::passage::{Passage, Sentence, cut};
 use crate::query::match_expression;
 use crate::schema::{self, Access};
-use crate::source::{self, Format, Found, ReadOptions, Skipped};
+use crate::source::{self, Format, Found, ReadOptions, Skipped, Walk};
 use crate::writer::{self, Writer, content_hash};
 
 /// Weights of BM25's three columns: file name, headings, text. A heading's word counts for more than one of the
@@ -37,6 +37,8 @@ ORDER BY hit.score, hit.id";
 pub struct Library {
     connection: Connection,
     path: Option<PathBuf>,
+    /// There was no file: the first write makes it, and until then the connection is to an empty library in memory.
+    unmade: bool,
 }
 
 /// A passage that shares words with a question.
@@ -72,7 +74,7 @@ impl Library {
     /// # Errors
     /// [`ErrorKind::Database`] if memory is short.
     pub fn in_memory() -> Result<Self> {
-        Ok(Self { connection: schema::in_memory()?, path: None })
+        Ok(Self { connection: schema::in_memory()?, path: None, unmade: false })
     }
 
     /// Opens a library file to search in it.
@@ -83,20 +85,19 @@ impl Library {
     /// [`ErrorKind::NotFound`], [`ErrorKind::Io`], [`ErrorKind::NotALibrary`], [`ErrorKind::NewerVersion`],
     /// [`ErrorKind::Corrupt`] or [`ErrorKind::Busy`], with the path.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        Self::open_with(path.as_ref(), Access::Read)
+        let path = path.as_ref();
+        Ok(Self { connection: schema::open(path, Access::Read)?, path: Some(path.to_path_buf()), unmade: false })
     }
 
-    /// Opens a library file to add to it, and makes it where there is none.
+    /// Opens a library file to add to it; where there is none, the first change makes it.
     ///
     /// # Errors
-    /// As [`Library::open`].
+    /// As [`Library::open`], and [`ErrorKind::NotFound`] if the folder that it belongs into does not exist.
     pub fn open_or_create(path: impl AsRef<Path>) -> Result<Self> {
-        Self::open_with(path.as_ref(), Access::Write)
-    }
-
-    fn open_with(path: &Path, access: Access) -> Result<Self> {
-        let connection = schema::open(path, access)?;
-        Ok(Self { connection, path: Some(path.to_path_buf()) })
+        let path = path.as_ref();
+        let unmade = schema::can_be_made(path)?;
+        let connection = if unmade { schema::in_memory()? } else { schema::open(path, Access::Write)? };
+        Ok(Self { connection, path: Some(path.to_path_buf()), unmade })
     }
 
     /// The library's file, if it has one.
@@ -105,7 +106,8 @@ impl Library {
     }
 
     /// Brings the library up to date with files and folders: new and changed documents are read, unchanged ones
-    /// (same path, size and time, or same contents) left alone, and those that vanished from a root dropped.
+    /// (same path, size and time, or same contents) left alone, and those that vanished from a root dropped. What cannot
+    /// be listed or read this time stays as it was, and is reported.
     ///
     /// All of it is one transaction: after an error or a crash the library is as it was before.
     /// A document is known by its absolute path, and cited as `roots` named it.
@@ -116,15 +118,22 @@ impl Library {
     /// reported); [`ErrorKind::NoDocuments`] for a folder without a readable document;
     /// [`ErrorKind::Busy`] if another process is writing.
     pub fn index<P: AsRef<Path>>(&mut self, roots: &[P], options: &ReadOptions) -> Result<IndexReport> {
-        let walks = roots.iter().map(|root| source::walk(root.as_ref())).collect::<Result<Vec<_>>>()?;
-        let path = self.path.clone();
+        let roots = roots.iter().map(AsRef::as_ref);
+        let mut walks = roots.map(|root| Ok((root, source::walk(root)?))).collect::<Result<Vec<(&Path, Walk)>>>()?;
+        // Files that are named go first: a folder above them may not list them, and they must be readable.
+        walks.sort_by_key(|(_, walk)| !walk.found.iter().any(|found| found.explicit));
+        for (root, walk) in &walks {
+            if walk.found.is_empty() {
+                return Err(writer::no_documents(root, &walk.skipped));
+            }
+        }
         let mut report = IndexReport::default();
-        let library = path.as_deref().and_then(|path| std::fs::canonicalize(path).ok());
+        let library = self.path.as_deref().and_then(|path| std::fs::canonicalize(path).ok());
         self.write(|writer| {
             let mut seen = HashSet::new();
-            for (mut walk, root) in walks.into_iter().zip(roots) {
+            for (root, mut walk) in walks {
                 walk.found.retain(|found| Some(&found.path) != library.as_ref());
-                writer.walk(walk, root.as_ref(), options, &mut seen, &mut report)?;
+                writer.walk(walk, root, options, &mut seen, &mut report)?;
             }
             Ok(())
         })?;
@@ -172,8 +181,9 @@ impl Library {
     /// endings.
     ///
     /// # Errors
-    /// [`ErrorKind::Question`] if the question has no word or more than 256 different ones;
-    /// [`ErrorKind::Corrupt`] for a damaged library.
+    /// [`ErrorKind::Question`] if the question has no word, more than 256 different ones, or more than 2,000
+    /// characters; [`ErrorKind::Busy`] if another process holds the library for more than five seconds while it
+    /// writes a large change; [`ErrorKind::Corrupt`] for a damaged library.
     pub fn candidates(&self, question: &str, limit: usize) -> Result<Vec<Candidate>> {
         let expression = match_expression(question)?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -207,21 +217,11 @@ impl Library {
     }
 
     fn write<T>(&mut self, work: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
-        let path = self.path.clone();
-        let result = writer::write(&mut self.connection, path.as_deref(), work);
-        if result.is_err() {
-            self.remove_if_never_written();
+        if let (true, Some(path)) = (self.unmade, &self.path) {
+            self.connection = schema::open(path, Access::Write)?;
+            self.unmade = false;
         }
-        result
-    }
-
-    /// A library that failed before its first document leaves no empty file behind.
-    fn remove_if_never_written(&self) {
-        if let Some(path) = &self.path
-            && std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0)
-        {
-            let _ = std::fs::remove_file(path);
-        }
+        writer::write(&mut self.connection, self.path.as_deref(), work)
     }
 
     fn fail(&self, error: rusqlite::Error) -> Error {

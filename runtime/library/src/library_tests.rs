@@ -165,6 +165,83 @@ fn overlapping_roots_count_a_document_once() {
 }
 
 #[test]
+fn a_named_file_stays_whatever_folder_is_named_beside_it() {
+    let home = Home::new(&[("a.txt", "lamp"), ("keys.csv", "cellar key"), (".hidden.txt", "secret garden")]);
+    let [csv, hidden] = ["keys.csv", ".hidden.txt"].map(|name| home.docs().join(name));
+    for roots in [[csv.clone(), hidden.clone(), home.docs()], [home.docs(), csv.clone(), hidden.clone()]] {
+        let mut library = Library::in_memory().unwrap();
+        assert_eq!(counts(&library.index(&roots, &ReadOptions::default()).unwrap()), (3, 0, 0, 0));
+        assert_eq!(library.candidates("cellar", 5).unwrap().len(), 1);
+    }
+    let index = |roots: &[PathBuf]| {
+        counts(&Library::open_or_create(home.file()).unwrap().index(roots, &ReadOptions::default()).unwrap())
+    };
+    assert_eq!(index(&[csv.clone(), hidden.clone(), home.docs()]), (3, 0, 0, 0));
+    home.write("keys.csv", "attic key");
+    fs::remove_file(hidden).unwrap();
+    assert_eq!(index(&[home.docs()]), (0, 1, 1, 1));
+    assert_eq!(home.find("attic"), ["attic key"]);
+    // A named file must be readable, wherever it stands among the paths.
+    home.write("keys.csv", [0]);
+    let error = Library::in_memory().unwrap().index(&[home.docs(), csv], &ReadOptions::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotText);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_read_this_time_stays_as_it_was() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::new(&[("a.txt", "lamp"), ("b.txt", "cellar")]);
+    fs::create_dir(home.docs().join("sub")).unwrap();
+    home.write("sub/c.txt", "garden");
+    home.index().unwrap();
+    let allow = |name: &str, mode| {
+        fs::set_permissions(home.docs().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    home.write("b.txt", "attic");
+    allow("b.txt", 0o000);
+    allow("sub", 0o000);
+    if fs::read_dir(home.docs().join("sub")).is_ok() {
+        println!("skipped: this user may read everything");
+        allow("sub", 0o700);
+        return;
+    }
+    let report = home.index().unwrap();
+    allow("sub", 0o700);
+    assert_eq!(counts(&report), (0, 0, 1, 0));
+    assert!(report.skipped.iter().any(|s| s.reason.ends_with("its text of before is kept")), "{report:?}");
+    assert_eq!((home.find("cellar").len(), home.find("garden").len()), (1, 1));
+}
+
+#[test]
+fn a_library_that_another_process_is_making_is_left_alone() {
+    let home = Home::new(&[("a.txt", "lamp")]);
+    let first = schema::open(&home.file(), Access::Write).unwrap();
+    first.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut second = Library::open_or_create(home.file()).unwrap();
+    second.connection.busy_timeout(Duration::from_millis(10)).unwrap();
+    assert_eq!(second.index(&[home.docs()], &ReadOptions::default()).unwrap_err().kind(), ErrorKind::Busy);
+    assert!(home.file().exists());
+    schema::create(&first).unwrap();
+    first.execute_batch("COMMIT").unwrap();
+    assert_eq!(counts(&second.index(&[home.docs()], &ReadOptions::default()).unwrap()), (1, 0, 0, 0));
+    assert_eq!(home.find("lamp"), ["lamp"]);
+}
+
+#[test]
+fn a_failed_first_index_makes_no_file_and_removes_none() {
+    let home = Home::new(&[]);
+    let missing = Library::open_or_create(home.file()).unwrap().index(&["no/such"], &ReadOptions::default());
+    assert_eq!(missing.unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(!home.file().exists());
+    let error = Library::open_or_create(home.dir.path().join("no/such.attarlib")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    fs::write(home.file(), "").unwrap();
+    assert!(home.index().is_err());
+    assert!(home.file().exists());
+}
+
+#[test]
 fn what_is_no_library_is_refused() {
     let home = Home::new(&[]);
     let kind = |file: &Path| Library::open(file).unwrap_err().kind();

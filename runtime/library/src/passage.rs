@@ -12,6 +12,10 @@ pub(crate) const MIN_WORDS: usize = 40;
 pub(crate) const MAX_WORDS: usize = 90;
 /// A rest of a section shorter than this joins the passage before it.
 pub(crate) const TAIL_WORDS: usize = 12;
+/// Characters of a heading: every passage below it repeats them.
+const HEADING_CHARACTERS: usize = 200;
+/// Levels of headings, and the title.
+pub(crate) const MAX_HEADINGS: usize = 7;
 
 /// A piece of a document: what is searched, ranked and cited.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,11 +53,17 @@ pub(crate) fn cut(document: &Blocks) -> Vec<Passage> {
     let mut cutter = Cutter { out: Vec::new(), open: Open::default(), headings: Vec::new(), section_start: 0 };
     let has_top = document.blocks.iter().any(|block| block.kind == BlockKind::Heading(1));
     if let Some(title) = document.title.as_ref().filter(|_| !has_top) {
-        cutter.headings.push((0, title.clone()));
+        cutter.headings.push((0, short(title).to_owned()));
     }
     for block in &document.blocks {
         match block.kind {
-            BlockKind::Heading(level) => cutter.heading(level, block.text.text()),
+            BlockKind::Heading(level) => {
+                cutter.heading(level, block.text.text());
+                // What is too long for a heading is a paragraph that was marked as one.
+                if short(block.text.text()).len() < block.text.text().len() {
+                    cutter.block(&block.text, &sentences(block.text.text()));
+                }
+            }
             BlockKind::Prose => cutter.block(&block.text, &sentences(block.text.text())),
             BlockKind::Row => {
                 let whole = 0..block.text.text().len();
@@ -87,7 +97,7 @@ impl Cutter {
         while self.headings.last().is_some_and(|&(above, _)| above >= level) {
             self.headings.pop();
         }
-        self.headings.push((level, text.replace('\n', " ")));
+        self.headings.push((level, short(text).replace('\n', " ")));
     }
 
     fn block(&mut self, text: &LinedText, ranges: &[Range<usize>]) {
@@ -160,6 +170,13 @@ impl Passage {
                 .map(|s| Sentence { range: s.range.start + base..s.range.end + base, line: s.line }),
         );
     }
+}
+
+/// A heading without what makes it longer than [`HEADING_CHARACTERS`], cut between words where there are some.
+pub(crate) fn short(heading: &str) -> &str {
+    let Some((end, _)) = heading.char_indices().nth(HEADING_CHARACTERS) else { return heading };
+    let cut = &heading[..end];
+    cut.rsplit_once(char::is_whitespace).map_or(cut, |(words, _)| words.trim_end())
 }
 
 /// Size in words; scripts without spaces count eight characters as one.

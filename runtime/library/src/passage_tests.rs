@@ -82,3 +82,17 @@ fn every_sentence_is_a_part_of_its_passage() {
         assert_eq!(end, passage.text.len());
     }
 }
+
+#[test]
+fn a_heading_too_long_for_one_is_a_paragraph_too() {
+    let long = format!("Pi {}", "word ".repeat(100));
+    let passages = markdown(&format!("# {long}\n\n## Lamps\n\nRed means power.\n"));
+    let heading = &passages[0].headings[0];
+    assert!(heading.len() <= 200 && heading.starts_with("Pi word") && heading.ends_with("word"), "{heading}");
+    assert!(passages.iter().all(|p| p.headings[0] == *heading));
+    assert!(passages.iter().any(|p| p.text.contains("Red means power.")));
+    let words: usize = passages.iter().map(|p| p.text.matches("word").count()).sum();
+    assert_eq!(words, 100);
+    assert_eq!(short(&"ä".repeat(300)).chars().count(), 200);
+    assert_eq!(short("a heading"), "a heading");
+}

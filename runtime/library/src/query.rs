@@ -6,6 +6,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// FTS5 nests expressions; far below its limit, far above any question.
 pub(crate) const MAX_WORDS: usize = 256;
+/// The model reads the question with every text, in as many windows as both need: a page of one would take minutes.
+pub(crate) const MAX_CHARACTERS: usize = 2_000;
 
 /// Words that say nothing about a document's subject. English, since the students are.
 const STOP_WORDS: &[&str] = &[
@@ -23,8 +25,16 @@ const STOP_WORDS: &[&str] = &[
 /// The question's words in lower case, each once: stop words are left out unless there is nothing else.
 ///
 /// # Errors
-/// [`ErrorKind::Question`] without a single word, or with more than 256 different ones.
+/// [`ErrorKind::Question`] without a single word, with more than 256 different ones, or with more than 2,000 characters.
 pub(crate) fn telling_words(question: &str) -> Result<Vec<String>> {
+    if question.len() > MAX_CHARACTERS {
+        let characters = question.chars().count();
+        if characters > MAX_CHARACTERS {
+            let message =
+                format!("the question has {characters} characters, at most {MAX_CHARACTERS} are read; ask a shorter one");
+            return Err(Error::new(ErrorKind::Question, message));
+        }
+    }
     let mut seen = HashSet::new();
     let words: Vec<String> = question
         .split(|c: char| !c.is_alphanumeric())
@@ -76,5 +86,9 @@ mod tests {
         let many: String = (0..300).map(|i| format!("w{i} ")).collect();
         let error = match_expression(&many).expect_err("too many");
         assert!(error.to_string().contains("300 different words"), "{error}");
+        assert!(match_expression(&"ä b ".repeat(500)).is_ok());
+        let error = match_expression(&"gpio ".repeat(401)).expect_err("too long");
+        assert_eq!(error.kind(), ErrorKind::Question);
+        assert!(error.to_string().contains("2005 characters"), "{error}");
     }
 }

@@ -55,6 +55,14 @@ pub(crate) fn in_memory() -> Result<Connection> {
     Ok(connection)
 }
 
+/// Whether there is nothing at this path yet, and a folder for it.
+pub(crate) fn can_be_made(path: &Path) -> Result<bool> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => parent_exists(path).map(|()| true),
+        _ => Ok(false),
+    }
+}
+
 /// Opens a library file; with [`Access::Write`] makes it where it does not exist.
 pub(crate) fn open(path: &Path, access: Access) -> Result<Connection> {
     let fail = |e| Error::database(Some(path), e);
@@ -74,9 +82,13 @@ pub(crate) fn open(path: &Path, access: Access) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
     harden(&connection).map_err(fail)?;
     check(&connection, path, access)?;
-    if access == Access::Read {
-        connection.pragma_update(None, "query_only", true).map_err(fail)?;
+    match access {
+        Access::Read => connection.pragma_update(None, "query_only", true),
+        // Changed pages stay in memory up to this many KiB (negative: KiB): from the first that goes to the file before its
+        // time, nobody can read.
+        Access::Write => connection.pragma_update(None, "cache_size", -65_536),
     }
+    .map_err(fail)?;
     Ok(connection)
 }
 

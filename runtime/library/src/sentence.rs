@@ -33,15 +33,19 @@ pub(crate) fn sentences(text: &str) -> Vec<Range<usize>> {
 
 fn split_piece(text: &str, range: Range<usize>, out: &mut Vec<Range<usize>>) {
     let mut start = range.start;
+    // Marks before this belong to a run that was looked at.
+    let mut next = range.start;
     for (at, c) in text[range.clone()].char_indices() {
         let at = range.start + at;
-        if at < start || !matches!(c, '.' | '!' | '?' | '…' | '。' | '！' | '？') {
+        if at < next || !is_mark(c) {
             continue;
         }
-        if let Some(end) = boundary(&text[..range.end], start, at, c) {
+        let (end, ends) = run(&text[..range.end], start, at, c);
+        if ends {
             push_trimmed(text, start..end, out);
             start = end;
         }
+        next = end;
     }
     push_trimmed(text, start..range.end, out);
 }
@@ -55,29 +59,32 @@ fn push_trimmed(text: &str, range: Range<usize>, out: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Where the sentence that begins at `start` ends, if the mark `c` at `at` ends it.
-fn boundary(text: &str, start: usize, at: usize, c: char) -> Option<usize> {
+fn is_mark(c: char) -> bool {
+    matches!(c, '.' | '!' | '?' | '…' | '。' | '！' | '？')
+}
+
+/// The end of the run of marks, quotes and brackets that begins with the mark `c` at `at`, and whether it ends the sentence that
+/// begins at `start`. A run is read once, however long it is.
+fn run(text: &str, start: usize, at: usize, c: char) -> (usize, bool) {
     let mut end = at + c.len_utf8();
     let closes = |c: char| matches!(c, '.' | '!' | '?' | '…' | '"' | '\'' | ')' | ']' | '»' | '”' | '’' | '」' | '』');
     for next in text[end..].chars().take_while(|&c| closes(c)) {
         end += next.len_utf8();
     }
     if matches!(c, '。' | '！' | '？') {
-        return Some(end);
+        return (end, true);
     }
     let rest = &text[end..];
-    if !rest.starts_with(char::is_whitespace) {
-        return None;
-    }
-    let next = rest.split_whitespace().next()?;
-    let first = next.chars().find(|c| !matches!(c, '"' | '\'' | '(' | '[' | '“' | '‘' | '«' | '¿' | '¡'))?;
-    if first.is_lowercase() {
-        return None;
-    }
-    if c == '.' && continues(&text[start..at], next, first) {
-        return None;
-    }
-    Some(end)
+    let begins = |c: &char| !matches!(c, '"' | '\'' | '(' | '[' | '“' | '‘' | '«' | '¿' | '¡');
+    let next = rest.split_whitespace().next().filter(|_| rest.starts_with(char::is_whitespace));
+    let Some((next, first)) = next.and_then(|next| Some((next, next.chars().find(begins)?))) else {
+        return (end, false);
+    };
+    // One mark of the run is enough; a full stop behind an abbreviation is none.
+    let mut marks = text[at..end].char_indices().filter(|&(_, c)| is_mark(c));
+    let ends = !first.is_lowercase()
+        && marks.any(|(offset, mark)| mark != '.' || !continues(&text[start..at + offset], next, first));
+    (end, ends)
 }
 
 /// Whether a full stop after `before` belongs to an abbreviation, an initial or a number of an enumeration.
@@ -157,6 +164,17 @@ mod tests {
         assert_eq!(split("1. Press it. 2 beeps follow."), ["1. Press it.", "2 beeps follow."]);
         assert_eq!(split("first line\nsecond. Third"), ["first line", "second.", "Third"]);
         assert_eq!(split("一つ。二つ。"), ["一つ。", "二つ。"]);
+    }
+
+    #[test]
+    fn long_runs_of_marks_are_read_once() {
+        for mark in [".", "!", ".)", "…\"", "a. ", ". "] {
+            let text = format!("{} done here.", mark.repeat(300_000));
+            let started = std::time::Instant::now();
+            assert!(sentences(&text).iter().all(|range| range.end <= text.len()));
+            assert!(started.elapsed().as_secs() < 5, "{mark}: {:?}", started.elapsed());
+        }
+        assert_eq!(split("Wait etc.) The end. Or p.m.? Yes... It is."), ["Wait etc.)", "The end.", "Or p.m.?", "Yes...", "It is."]);
     }
 
     #[test]

@@ -80,6 +80,8 @@ pub(crate) struct Walk {
     pub root: PathBuf,
     pub found: Vec<Found>,
     pub skipped: Vec<Skipped>,
+    /// Folders that could not be listed and files that could not be looked at, absolute: what they hold is not known.
+    pub unseen: Vec<PathBuf>,
 }
 
 /// Lists the documents under `root`, sorted by path; hidden files are left out.
@@ -110,6 +112,7 @@ impl Walk {
                 Err(error) if is_root => return Err(Error::io(&shown, "list", error)),
                 Err(error) => {
                     self.skip(&shown, format!("cannot list: {error}"));
+                    self.unseen.push(real);
                     continue;
                 }
             };
@@ -128,7 +131,12 @@ impl Walk {
                         self.skip(&shown, "a link to a folder; name that folder itself".to_owned());
                     }
                     (Ok(_), Ok(_)) => self.skip(&shown, "not a regular file".to_owned()),
-                    (Err(error), _) | (_, Err(error)) => self.skip(&shown, format!("cannot open: {error}")),
+                    (Err(error), _) | (_, Err(error)) => {
+                        self.skip(&shown, format!("cannot open: {error}"));
+                        if error.kind() != std::io::ErrorKind::NotFound {
+                            self.unseen.push(real);
+                        }
+                    }
                 }
             }
         }
@@ -148,6 +156,16 @@ impl Walk {
     fn skip(&mut self, shown: &Path, reason: String) {
         self.skipped.push(Skipped { source: shown.display().to_string(), reason });
     }
+}
+
+/// The document at a path that the library knows and that no walk lists (by its name no document, or hidden); `None` if it is no
+/// longer there.
+pub(crate) fn known(path: &str, source: &str) -> Option<Found> {
+    let path = PathBuf::from(path);
+    let metadata = fs::metadata(&path).ok().filter(Metadata::is_file)?;
+    // Where a folder above became a link, the file is another one.
+    let same = fs::canonicalize(&path).is_ok_and(|canonical| canonical == path);
+    same.then(|| found(path, source.to_owned(), false, &metadata))
 }
 
 fn found(path: PathBuf, source: String, explicit: bool, metadata: &Metadata) -> Found {

@@ -35,7 +35,7 @@ pub(crate) struct Writer<'a> {
 }
 
 /// Version of how documents are read and cut. Raise it when that changes: libraries then read their documents again.
-pub(crate) const READER: i64 = 1;
+pub(crate) const READER: i64 = 2;
 
 /// What the library knows of a document.
 struct Known {
@@ -69,26 +69,53 @@ impl Writer<'_> {
                 readable += 1;
                 continue;
             }
-            match self.file(&found, &path, before.as_ref(), options, report) {
-                Ok(()) => readable += 1,
-                Err(error) if !found.explicit && is_skippable(error.kind()) => {
-                    report.skipped.push(Skipped { source: found.source, reason: error.message().to_owned() });
-                    if before.is_some() {
-                        self.remove(&path)?;
-                        report.removed += 1;
-                    }
-                }
-                Err(error) => return Err(error),
-            }
+            readable += usize::from(self.update(found, &path, before.as_ref(), options, report)?);
         }
         if readable == 0 {
             return Err(no_documents(root, &report.skipped));
         }
-        for path in known.into_keys() {
-            self.remove(&path)?;
-            report.removed += 1;
+        // What the walk does not list is gone, unless it was named by its own path, or could not be looked at this time.
+        for (path, before) in known {
+            if seen.contains(&path) || walk.unseen.iter().any(|unseen| Path::new(&path).starts_with(unseen)) {
+                continue;
+            }
+            match source::known(&path, &before.source) {
+                Some(found) => {
+                    self.update(found, &path, Some(&before), options, report)?;
+                }
+                None => {
+                    self.remove(&path)?;
+                    report.removed += 1;
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Brings one document up to date; whether it could be read. One that cannot be read this time stays as it was.
+    fn update(
+        &mut self,
+        found: Found,
+        path: &str,
+        before: Option<&Known>,
+        options: &ReadOptions,
+        report: &mut IndexReport,
+    ) -> Result<bool> {
+        match self.file(&found, path, before, options, report) {
+            Ok(()) => Ok(true),
+            Err(error) if !found.explicit && is_skippable(error.kind()) => {
+                let kept = before.is_some() && error.kind() == ErrorKind::Io;
+                let kept_as = if kept { "; its text of before is kept" } else { "" };
+                let reason = format!("{}{kept_as}", error.message());
+                report.skipped.push(Skipped { source: found.source, reason });
+                if before.is_some() && !kept {
+                    self.remove(path)?;
+                    report.removed += 1;
+                }
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn known_under(&self, root: &Path) -> Result<HashMap<String, Known>> {
@@ -228,7 +255,7 @@ fn rename(error: Error, shown: &Path) -> Error {
     Error::at(error.kind(), shown, error.message())
 }
 
-fn no_documents(root: &Path, skipped: &[Skipped]) -> Error {
+pub(crate) fn no_documents(root: &Path, skipped: &[Skipped]) -> Error {
     let message = match skipped.iter().find(|s| Path::new(&s.source).starts_with(root)) {
         Some(first) => format!(
             "no readable document (text, Markdown or HTML); for example {} was skipped: {}",
