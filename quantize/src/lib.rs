@@ -82,7 +82,11 @@ pub use student::Student;
 pub fn quantize(options: &Options, progress: Progress<'_>) -> Result<Report> {
     let start = Instant::now();
     options.consistent()?;
+    keep_source(&options.source, &options.output)?;
     let mut student = Student::open(&options.source)?;
+    // A check is against the student as it is, with its whole vocabulary.
+    let whole = (options.check.is_some() && !options.prune.is_empty()).then(|| Student::open(&options.source));
+    let whole = whole.transpose()?;
     let pruning = match options.prune.is_empty() {
         true => None,
         false => Some(prune::prune(&mut student, &options.prune)?),
@@ -110,9 +114,8 @@ pub fn quantize(options: &Options, progress: Progress<'_>) -> Result<Report> {
         let folder = tempfile::tempdir().map_err(|e| Error::io(Path::new("temporary folder"), e))?;
         let path = folder.path().join("f32.attar");
         let plain = Recipe::plain(Weights::F32);
-        write_and_open(&student, &plain, &Packed::new(&student, &plain)?, &facts, AtomicFile::create(&path)?)?
-            .0
-            .commit()?;
+        let exact = whole.as_ref().unwrap_or(&student);
+        write_and_open(exact, &plain, &Packed::new(exact, &plain)?, &facts, AtomicFile::create(&path)?)?.0.commit()?;
         let reference = Reference::new(&path, wanted, progress)?;
         let path = folder.path().join("candidate.attar");
         let found = loop {
@@ -156,6 +159,18 @@ pub fn quantize(options: &Options, progress: Progress<'_>) -> Result<Report> {
     })
 }
 
+/// Refuses an output that would replace a file that the student is read from.
+pub(crate) fn keep_source(source: &Path, output: &Path) -> Result<()> {
+    const READ: [&str; 5] = ["config.json", "tokenizer.json", "model.safetensors", "model.onnx", "attar.toml"];
+    let place = |path: &Path| std::fs::canonicalize(path).ok();
+    let Some(output_place) = place(output) else { return Ok(()) };
+    let read = READ.iter().filter_map(|name| place(&source.join(name))).chain(place(source));
+    if read.into_iter().any(|read| read == output_place) {
+        fail!(Usage, "{}: the student is read from this file; give the output another name", output.display());
+    }
+    Ok(())
+}
+
 impl Options {
     /// Refuses what contradicts itself.
     fn consistent(&self) -> Result<()> {
@@ -171,6 +186,13 @@ impl Options {
         }
         if self.calibration.is_some() && !int8 {
             fail!(Usage, "calibration is for int8 bundles, and this one is {}", self.weights);
+        }
+        let rounded_rows = matches!(self.embeddings, Some(Rows::Int4 | Rows::Int8));
+        if self.ranges != Range::MinMax && !int8 && !rounded_rows {
+            fail!(Usage, "ranges are of int8 and int4 values, and this bundle is {}", self.weights);
+        }
+        if self.check.as_ref().is_some_and(|check| check.rows == Some(0)) {
+            fail!(Usage, "a check of 0 rows says nothing; give at least 1, or leave the number out for all");
         }
         Ok(())
     }

@@ -221,6 +221,7 @@ fn export(args: &Args) -> ExitCode {
         (args.embeddings.is_some(), "--embeddings"),
         (args.ranges != Range::MinMax, "--ranges"),
         (args.calibrate.is_some(), "--calibrate"),
+        (args.keep_f16.is_some(), "--keep-f16"),
         (!args.prune_vocab.is_empty(), "--prune-vocab"),
         (args.check.is_some(), "--check"),
     ];

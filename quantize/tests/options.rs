@@ -173,6 +173,37 @@ fn a_pruned_bundle_scores_the_corpus_alike() {
     assert_eq!(Model::open(&pruned.output).unwrap().info().architecture.vocabulary, 6);
 }
 
+#[test]
+fn a_check_sees_what_pruning_costs() {
+    let source = Source::student(1);
+    let one = source.folder.path().join("one.txt");
+    std::fs::write(&one, "rose\n").unwrap();
+    let check = CheckOptions { data: pairs(&source), head: None, max_drop: 100.0, rows: None, threads: 1 };
+    let whole = Options { check: Some(check), weights: Weights::F32, ..options(&source, "whole.attar") };
+    let kept = run(&whole).unwrap().check.unwrap();
+    assert_eq!((kept.agreement, kept.drop), (100.0, 0.0));
+    let pruned = run(&Options { prune: vec![one], ..whole }).unwrap().check.unwrap();
+    assert!(pruned.agreement < 100.0, "{pruned:?}");
+}
+
+#[test]
+fn an_output_replaces_nothing_that_is_read_and_no_device() {
+    let source = Source::student(1);
+    let weights = source.folder.path().join("model.safetensors");
+    let before = std::fs::read(&weights).unwrap();
+    let over = |output: PathBuf| {
+        let options = Options { output: output.clone(), ..options(&source, "x.attar") };
+        (run(&options).unwrap_err().to_string(), attar_quantize::export_onnx(&options.source, &output).unwrap_err())
+    };
+    let (bundle, onnx) = over(weights.clone());
+    assert!(bundle.contains("read from this file") && onnx.to_string().contains("read from this file"), "{bundle}");
+    assert_eq!(std::fs::read(&weights).unwrap(), before);
+    let folder = source.folder.path().join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    let (bundle, onnx) = over(folder);
+    assert!(bundle.contains("not a regular file") && onnx.to_string().contains("not a regular file"), "{bundle}");
+}
+
 /// Written here, read back: every tensor equal, whatever the numbers of layers, widths and words.
 #[test]
 fn what_is_written_is_read_back() {

@@ -171,13 +171,28 @@ impl Checkpoints {
 }
 
 fn save_tensors(tensors: &HashMap<String, Tensor>, path: &Path) -> Result<()> {
-    let temporary = path.with_extension("tmp");
-    candle_core::safetensors::save(tensors, &temporary)
-        .map_err(|e| Error::model(format!("{}: cannot write", temporary.display()), e))?;
-    fs::rename(&temporary, path).map_err(|e| Error::io(path, "rename into place", e))
+    Ok(attar_nn::save_tensors(tensors, path)?)
 }
 
 fn load_tensors(path: &Path) -> Result<HashMap<String, Tensor>> {
     candle_core::safetensors::load(path, &Device::Cpu)
         .map_err(|e| Error::model(format!("{}: damaged checkpoint", path.display()), e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_back_as_they_were() {
+        for right in 1..60 {
+            for rows in right..60 {
+                let mut position = Position::start("print", 1);
+                position.best = Some((1, f64::from(right) / f64::from(rows)));
+                position.loss_sum = (f64::from(right).sqrt() / f64::from(rows), 3);
+                let json = serde_json::to_vec_pretty(&position).expect("finite numbers");
+                assert_eq!(serde_json::from_slice::<Position>(&json).expect("what was written"), position);
+            }
+        }
+    }
 }

@@ -4,7 +4,7 @@ use attar_nn::{Mode, Student};
 use candle_core::Device;
 
 use crate::data::Tokens;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{self, Scores};
 use crate::sets::{TrainingSet, batch_of};
 
@@ -48,6 +48,15 @@ pub fn logits(
         }
         done += rows.len();
         progress(done)?;
+    }
+    if let Some(row) = all.iter().position(|logits| logits.iter().any(|x| !x.is_finite())) {
+        return Err(Error::new(
+            ErrorKind::Model,
+            format!(
+                "head {head:?} gives {:?} for row {row}, expected finite numbers; its weights are damaged",
+                all[row]
+            ),
+        ));
     }
     Ok(all)
 }

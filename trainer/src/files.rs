@@ -2,10 +2,11 @@
 
 mod archive;
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{BufReader, BufWriter, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -50,7 +51,37 @@ pub fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::R
         // What is left of it is of no use; that it cannot be removed either changes nothing.
         let _ = fs::remove_file(&temporary);
     }
-    written
+    written.map(|()| sync_folder_of(path))
+}
+
+/// Makes the names in a file's folder last through a power cut, where the file system can.
+fn sync_folder_of(path: &Path) {
+    #[cfg(unix)]
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+}
+
+/// Takes a lock that the system takes back when the process ends, however it ends; `None` while another has it. The file stays.
+///
+/// # Errors
+/// When the file cannot be made, or its file system has no locks.
+pub fn try_lock(path: &Path) -> Result<Option<File>> {
+    if let Some(parent) = path.parent() {
+        create_folder(parent)?;
+    }
+    let file = File::create(path).map_err(|e| Error::io(path, "create", e))?;
+    // A program that another thread is just starting has the file open too, for a moment.
+    for _ in 0..20 {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(25)),
+            Err(TryLockError::Error(e)) => return Err(Error::io(path, "lock", e)),
+        }
+    }
+    Ok(None)
 }
 
 /// A name beside the file that no other writer uses, be it in this process, in another or on another machine.

@@ -101,8 +101,9 @@ pub fn score(logits: &[Vec<f32>], gold: &[Option<u32>], temperature: f64) -> Sco
     Scores { rows, accuracy: right as f64 / n, nll: nll / n, ece }
 }
 
-/// Ranks the rows of each group by score, descending (input order on a tie). `None` when no group has both a relevant
-/// and another row, since nothing is ranked then.
+/// Ranks the rows of each group by score, descending; of equal ones those that are not relevant come first, so that a model
+/// that gives all the same does not look good. `None` when no group has both a relevant and another row, since nothing is
+/// ranked then.
 pub fn rank<'a>(groups: impl IntoIterator<Item = (&'a str, f64, bool)>) -> Option<Ranking> {
     let mut by_group: BTreeMap<&str, Vec<(f64, bool)>> = BTreeMap::new();
     for (group, score, relevant) in groups {
@@ -110,7 +111,7 @@ pub fn rank<'a>(groups: impl IntoIterator<Item = (&'a str, f64, bool)>) -> Optio
     }
     let (mut questions, mut map, mut mrr, mut ranked) = (0usize, 0.0, 0.0, false);
     for rows in by_group.values_mut() {
-        rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+        rows.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let (mut found, mut precision, mut first) = (0usize, 0.0, 0.0);
         for (position, (_, relevant)) in rows.iter().enumerate() {
             if *relevant {

@@ -74,6 +74,12 @@ pub fn train(
 ) -> Result<Summary> {
     let settings = objective.settings;
     settings.check()?;
+    if settings.patience > 0 && validation.is_empty() {
+        return Err(Error::config(format!(
+            "{}: patience = {}, but no rows are held out to say what is better; raise validation.fraction, or leave patience out",
+            around.name, settings.patience
+        )));
+    }
     let lengths: Vec<Vec<u32>> = sets.iter().map(TrainingSet::lengths).collect();
     let sizes: Vec<usize> = lengths.iter().map(Vec::len).collect();
     let plan = PlanSettings { batch_size: settings.batch_size, temperature: settings.sampling_temperature, seed };

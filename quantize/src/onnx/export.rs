@@ -41,6 +41,7 @@ pub struct ExportReport {
 /// # Errors
 /// As [`crate::quantize`].
 pub fn export(source: &Path, output: &Path) -> Result<ExportReport> {
+    crate::keep_source(source, output)?;
     let student = Student::open(source)?;
     let model = model(&student)?;
     let mut file = AtomicFile::create(output)?;

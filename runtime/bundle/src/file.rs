@@ -19,12 +19,17 @@ impl AtomicFile {
     /// Creates the temporary file.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Io`], naming the path: the folder is missing, not writable, or the disk is full.
+    /// [`crate::ErrorKind::Io`], naming the path: the folder is missing, not writable, or the disk is full, or what is at the
+    /// destination is no file (a device would be replaced by one).
     pub fn create(destination: &Path) -> Result<AtomicFile> {
         let Some(name) = destination.file_name() else {
             let e = io::Error::new(io::ErrorKind::InvalidInput, "not a file's name");
             return Err(Error::io(destination.display().to_string(), e));
         };
+        if fs::metadata(destination).is_ok_and(|metadata| !metadata.is_file()) {
+            let e = io::Error::new(io::ErrorKind::InvalidInput, "it is there and not a regular file");
+            return Err(Error::io(destination.display().to_string(), e));
+        }
         // The process id keeps two quantizers apart; `create_new` refuses to follow what somebody put there.
         let temporary = destination.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
         let _ = fs::remove_file(&temporary);

@@ -174,10 +174,7 @@ impl<'a> Table<'a> {
 
     fn say_windows(&self) {
         if self.long > 0 {
-            say(&format!(
-                "{} pairs are longer than the model's input and were read in overlapping windows",
-                self.long
-            ));
+            say(&format!("{} pairs are longer than the model's input and were read in overlapping windows", self.long));
         }
     }
 }

@@ -30,8 +30,9 @@ pub(crate) fn telling_words(question: &str) -> Result<Vec<String>> {
     if question.len() > MAX_CHARACTERS {
         let characters = question.chars().count();
         if characters > MAX_CHARACTERS {
-            let message =
-                format!("the question has {characters} characters, at most {MAX_CHARACTERS} are read; ask a shorter one");
+            let message = format!(
+                "the question has {characters} characters, at most {MAX_CHARACTERS} are read; ask a shorter one"
+            );
             return Err(Error::new(ErrorKind::Question, message));
         }
     }

@@ -174,7 +174,10 @@ mod tests {
             assert!(sentences(&text).iter().all(|range| range.end <= text.len()));
             assert!(started.elapsed().as_secs() < 5, "{mark}: {:?}", started.elapsed());
         }
-        assert_eq!(split("Wait etc.) The end. Or p.m.? Yes... It is."), ["Wait etc.)", "The end.", "Or p.m.?", "Yes...", "It is."]);
+        assert_eq!(
+            split("Wait etc.) The end. Or p.m.? Yes... It is."),
+            ["Wait etc.)", "The end.", "Or p.m.?", "Yes...", "It is."]
+        );
     }
 
     #[test]

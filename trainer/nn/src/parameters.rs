@@ -147,12 +147,28 @@ impl<'a> IntoIterator for &'a Parameters {
     }
 }
 
-/// Writes tensors as safetensors, to a temporary name beside `path` that is then renamed.
-pub(crate) fn save_tensors(tensors: &HashMap<String, Tensor>, path: &Path) -> Result<()> {
+/// Writes tensors as safetensors, to a temporary name beside `path` that is renamed once the bytes are on the disk.
+///
+/// # Errors
+/// [`crate::ErrorKind::Io`] naming the file.
+pub fn save_tensors(tensors: &HashMap<String, Tensor>, path: &Path) -> Result<()> {
     let temporary = temporary_name(path);
     candle_core::safetensors::save(tensors, &temporary)
         .map_err(|e| Error::io(&temporary, "write", std::io::Error::other(e.to_string())))?;
-    std::fs::rename(&temporary, path).map_err(|e| Error::io(path, "rename the finished file to", e))
+    finish(&temporary, path)
+}
+
+/// Gives a file its name once its bytes are on the disk: after a power cut there is the old file or the new one, never half of it.
+pub(crate) fn finish(temporary: &Path, path: &Path) -> Result<()> {
+    let synced = std::fs::OpenOptions::new().write(true).open(temporary).and_then(|file| file.sync_all());
+    synced.map_err(|e| Error::io(temporary, "write", e))?;
+    std::fs::rename(temporary, path).map_err(|e| Error::io(path, "rename the finished file to", e))?;
+    // Where the file system can, the name lasts too.
+    #[cfg(unix)]
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+    }
+    Ok(())
 }
 
 /// The name that a file has until it is complete.

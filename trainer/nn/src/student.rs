@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::head::Head;
 use crate::ops::DropoutKeys;
-use crate::parameters::{Parameters, Source, load_tensors, temporary_name};
+use crate::parameters::{Parameters, Source, finish, load_tensors, temporary_name};
 use crate::random::key_of;
 use crate::{Batch, Encoder, EncoderConfig, Error, ErrorKind, HeadSpec, Layers, Mode, Precision, Result};
 
@@ -176,8 +176,7 @@ impl Student {
             heads: self.heads().cloned().collect(),
             provenance: provenance.clone(),
         };
-        let text = toml::to_string(&manifest).map_err(|e| Error::argument(format!("attar.toml: {e}")))?;
-        write(&folder.join("attar.toml"), text.as_bytes())
+        write_manifest(folder, &manifest)
     }
 
     /// The heads of a student folder, without its weights.
@@ -194,6 +193,15 @@ impl Student {
     /// As [`Student::load`].
     pub fn provenance_of(folder: &Path) -> Result<toml::Table> {
         Ok(Self::manifest(folder)?.provenance)
+    }
+
+    /// Writes another provenance into a student folder.
+    ///
+    /// # Errors
+    /// As [`Student::load`], and [`crate::ErrorKind::Io`] where it cannot be written.
+    pub fn replace_provenance(folder: &Path, provenance: &toml::Table) -> Result<()> {
+        let manifest = Manifest { provenance: provenance.clone(), ..Self::manifest(folder)? };
+        write_manifest(folder, &manifest)
     }
 
     fn manifest(folder: &Path) -> Result<Manifest> {
@@ -243,10 +251,15 @@ impl Student {
     }
 }
 
+fn write_manifest(folder: &Path, manifest: &Manifest) -> Result<()> {
+    let text = toml::to_string(manifest).map_err(|e| Error::argument(format!("attar.toml: {e}")))?;
+    write(&folder.join("attar.toml"), text.as_bytes())
+}
+
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let temporary = temporary_name(path);
     std::fs::write(&temporary, bytes).map_err(|e| Error::io(&temporary, "write", e))?;
-    std::fs::rename(&temporary, path).map_err(|e| Error::io(path, "rename the finished file to", e))
+    finish(&temporary, path)
 }
 
 mod go_on;

@@ -1,8 +1,5 @@
 //! Doing all runs of a comparison, each once.
 
-use std::fs::{File, TryLockError};
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 
 use super::Comparison;
@@ -35,7 +32,13 @@ pub fn execute(comparison: &Comparison, options: &RunOptions, only: Option<&str>
         return Err(Error::config(format!("experiment {name:?}, expected one of {}", known.join(", "))));
     }
     files::create_folder(&options.output)?;
-    let _lock = lock(options.output.join("lock"))?;
+    let lock = options.output.join("lock");
+    let Some(_lock) = files::try_lock(&lock)? else {
+        return Err(Error::config(format!(
+            "{}: another process works on this comparison; wait for it, or choose another output",
+            lock.display()
+        )));
+    };
     let record = ComparisonRecord { comparison: comparison.clone(), circumstances: Circumstances::of(options) };
     write_json(&options.output.join("comparison.json"), &record)?;
     let wanted: Vec<_> = match only {
@@ -58,17 +61,4 @@ pub fn execute(comparison: &Comparison, options: &RunOptions, only: Option<&str>
     }
     report::write(&options.output)?;
     Ok(())
-}
-
-/// A lock that the system takes back when the process ends, however it ends.
-fn lock(path: PathBuf) -> Result<File> {
-    let file = File::create(&path).map_err(|e| Error::io(&path, "create", e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::config(format!(
-            "{}: another process works on this comparison; wait for it, or choose another output",
-            path.display()
-        ))),
-        Err(TryLockError::Error(e)) => Err(Error::io(&path, "lock", e)),
-    }
 }

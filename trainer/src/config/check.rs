@@ -172,6 +172,11 @@ impl RunConfig {
                 self.validation.fraction
             )));
         }
+        if self.validation.max_rows == 0 {
+            return Err(Error::config(
+                "validation.max_rows = 0, expected at least 1; `fraction = 0` holds no rows out",
+            ));
+        }
         let unique = |what: &str, names: Vec<&str>| {
             let mut seen = HashSet::new();
             match names.into_iter().find(|n| !seen.insert(n.to_owned())) {

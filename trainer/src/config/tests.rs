@@ -107,6 +107,7 @@ fn values_out_of_range_are_errors() {
         assert!(message.contains(part), "{message}");
     }
     assert!(error(&format!("validation = {{ fraction = 0.9 }}\n{MINIMAL}")).contains("validation.fraction"));
+    assert!(error(&format!("validation = {{ max_rows = 0 }}\n{MINIMAL}")).contains("validation.max_rows = 0"));
 }
 
 #[test]

@@ -17,6 +17,15 @@ pub enum Columns {
     Named(BTreeMap<String, String>),
 }
 
+impl Columns {
+    /// Whether the two texts take each other's place, such as `{ text_a = "text_b", text_b = "text_a" }`.
+    pub fn turns_round(&self) -> bool {
+        let Self::Named(names) = self else { return false };
+        let (Some(a), Some(b)) = (names.get("text_a"), names.get("text_b")) else { return false };
+        PAIRS.iter().chain([&FEVER]).any(|&(first, second)| (a.as_str(), b.as_str()) == (second, first))
+    }
+}
+
 /// The two texts under the names that published files give them; the first pair that a file has is taken.
 const PAIRS: &[(&str, &str)] = &[
     ("text_a", "text_b"),

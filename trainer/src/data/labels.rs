@@ -85,8 +85,8 @@ impl LabelMap {
         }
         let known = self.words.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         Err(format!(
-            "label {word:?}, expected one of {known}; give `labels = {{ {word:?} = \"{}\" }}` if it means one of the \
-             head's labels",
+            "label {word:?}, expected one of {known}; give `labels = {{ {word:?} = \"{}\" }}` in the run file's set if it means \
+             one of the head's labels, `columns = {{ label = \"-\" }}` in [[pairs]] to leave labels unread",
             self.labels.first().map_or("", String::as_str)
         ))
     }
@@ -130,7 +130,8 @@ impl LabelMap {
             }
             ("relevance", ("question", "sentence")) => Err(format!(
                 "label {number}, but the file does not say which class that is (its metadata has no class names): QNLI's \
-                 0 means entailment, elsewhere 0 means not relevant; give `labels = {{ \"0\" = ..., \"1\" = ... }}`"
+                 0 means entailment, elsewhere 0 means not relevant; give `labels = {{ \"0\" = ..., \"1\" = ... }}` in the run file's \
+                 set, or `columns = {{ label = \"-\" }}` in [[pairs]]"
             )),
             _ => self.class(&word),
         }

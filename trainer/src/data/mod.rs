@@ -14,6 +14,7 @@ pub use batches::{Batch, BatchPlan, PlanSettings};
 pub use columns::Columns;
 pub use labels::{LabelMap, head_labels, relevance_question_first};
 pub use read::{ReadOptions, ReadRows, Row, RowFilter, read, read_rows};
-pub use split::{deduplicate, limit, split_by_text};
+pub(crate) use split::normal;
+pub use split::{SplitBy, deduplicate, limit, split};
 pub(crate) use tokens::vocabulary;
 pub use tokens::{PairTokenizer, Tokens, Truncation};

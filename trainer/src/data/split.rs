@@ -6,13 +6,25 @@ use std::collections::HashSet;
 use super::read::Row;
 use crate::hash::hash_text;
 
-/// Splits rows into (training, validation): a row is in validation when the hash of its first text falls into the
-/// given fraction, so that all pairs of one premise or question lie on the same side, whatever file they are in and
-/// whatever order they come in.
-pub fn split_by_text<T: Borrow<Row>>(rows: Vec<T>, fraction: f64) -> (Vec<T>, Vec<T>) {
+/// The text of a pair that says on which side it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SplitBy {
+    /// The premise or question.
+    FirstText,
+    /// That of pairs whose texts are in each other's place.
+    SecondText,
+}
+
+/// Splits rows into (training, validation): a row is in validation when the hash of its text falls into the given fraction, so
+/// that all pairs of one premise or question lie on the same side, whatever file they are in and whatever order they come in.
+pub fn split<T: Borrow<Row>>(rows: Vec<T>, by: SplitBy, fraction: f64) -> (Vec<T>, Vec<T>) {
     // The upper 32 bits as a fraction of one; independent of the seed on purpose: another seed must not train on what
     // picked the hyper-parameters of the first.
-    let held_out = |row: &T| (hash_text(&normal(&row.borrow().text_a)) >> 32) as f64 / 4_294_967_296.0 < fraction;
+    let held_out = |row: &T| {
+        let row: &Row = row.borrow();
+        let text = if by == SplitBy::FirstText { &row.text_a } else { &row.text_b };
+        ((hash_text(&normal(text)) >> 32) as f64 / 4_294_967_296.0) < fraction
+    };
     rows.into_iter().partition(|row| !held_out(row))
 }
 
@@ -44,7 +56,8 @@ pub fn deduplicate<T: Borrow<Row>>(rows: Vec<T>, seen: &mut HashSet<u64>) -> (Ve
     (rows, dropped)
 }
 
-fn normal(text: &str) -> String {
+/// Letters and digits in lower case: what two texts that say the same have in common.
+pub(crate) fn normal(text: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 

@@ -52,3 +52,10 @@ fn a_temperature_without_labels_or_errors_stays_in_range() {
     let always_right = fit_temperature(&[vec![1.0, 0.0]], &[Some(0)]);
     assert!((0.05..0.06).contains(&always_right), "{always_right}");
 }
+
+#[test]
+fn a_model_that_gives_all_the_same_does_not_look_good() {
+    let rows = [("q", 0.5, true), ("q", 0.5, false), ("q", 0.5, false)];
+    let ranking = rank(rows).unwrap();
+    assert_eq!((ranking.map, ranking.mrr), (1.0 / 3.0, 1.0 / 3.0));
+}

@@ -8,7 +8,7 @@ use super::bm25::Bm25;
 use super::overlap::overlaps;
 use super::reword::{Neighbours, reword};
 use super::sources::{Collection, Question, keep_some, read_source};
-use crate::data::{RowFilter, read_rows};
+use crate::data::{RowFilter, normal, read_rows};
 use crate::error::Result;
 use crate::files;
 use crate::hash::hash_text;
@@ -208,7 +208,7 @@ pub fn build_from(
     let mut excluded = HashSet::new();
     for path in &config.exclude {
         for row in read_rows(&data(path), None, &RowFilter::new())? {
-            excluded.extend([hash_text(&row.text_a), hash_text(&row.text_b)]);
+            excluded.extend([&row.text_a, &row.text_b].map(|text| hash_text(&normal(text))));
         }
     }
     let mut collection = Collection::default();
@@ -225,5 +225,8 @@ pub fn build_from(
         }
         None => None,
     };
-    build(collection, config, neighbours.as_ref(), seed, progress)
+    let mut pairs = build(collection, config, neighbours.as_ref(), seed, progress)?;
+    // What was read is without these texts; what was made of it need not be.
+    pairs.retain(|pair| !excluded.contains(&hash_text(&normal(&pair.passage))));
+    Ok(pairs)
 }

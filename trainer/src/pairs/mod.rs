@@ -48,7 +48,8 @@ pub struct PairsConfig {
     /// it: two nouns exchanged, the beginning or the end left out. For entailment.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub overlap: bool,
-    /// Files (of sets that something is measured on) whose questions and passages must not occur.
+    /// Files (of sets that something is measured on) whose texts must not occur, case and punctuation aside: neither as question
+    /// nor as passage.
     #[serde(default)]
     pub exclude: Vec<PathBuf>,
 }

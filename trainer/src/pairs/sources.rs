@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::sentences::{chunks, split_sentences};
 use super::{Cut, PairSource, SourceKind};
-use crate::data::{Columns, LabelMap, ReadOptions, head_labels, read};
+use crate::data::{Columns, LabelMap, ReadOptions, head_labels, normal, read};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::hash::hash_text;
@@ -88,7 +88,7 @@ struct Answer {
 }
 
 /// Adds the questions and passages of a source, whose file is at `path`, to a collection. Texts whose hashes are in
-/// `excluded` are left out. With a limit, only that many questions are added (those with the smallest hashes), but all passages.
+/// `excluded` (of their letters and digits in lower case) are left out. With a limit, only that many questions are added (those with the smallest hashes), but all passages.
 ///
 /// # Errors
 /// An unreadable file, or a line that is not of the source's form.
@@ -104,7 +104,7 @@ pub fn read_source(
         SourceKind::Squad => squad(&mut part, path, cut)?,
         SourceKind::Pairs => plain(&mut part, path, cut, source.columns.as_ref())?,
     }
-    let allowed = |text: &str| !excluded.contains(&hash_text(text));
+    let allowed = |text: &str| !excluded.contains(&hash_text(&normal(text)));
     let mut questions: Vec<Question> = std::mem::take(&mut part.questions);
     questions.retain(|q| allowed(&q.text));
     keep_some(&mut questions, limit);

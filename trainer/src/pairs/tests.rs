@@ -154,7 +154,7 @@ fn hard_negatives_of_unlabelled_pairs_are_left_to_the_teacher() {
 fn excluded_questions_and_passages_do_not_occur() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(vec![squad(write(folder.path(), "s.jsonl", PARAGRAPHS), Cut::Sentences)]);
-    let dev = "text_a\ttext_b\nWhere does Paris lie?\tHe has a dog.\n";
+    let dev = "text_a\ttext_b\nwhere does paris lie\tHe has a dog!\n";
     config.exclude = vec![write(folder.path(), "dev.tsv", dev)];
     let pairs = built(&config);
     assert!(!pairs.is_empty());

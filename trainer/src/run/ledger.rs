@@ -1,9 +1,12 @@
 //! Which steps are done, by the hash of what made them.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::progress::{Reporter, Stop};
 
 /// The mark of one step: a file that holds the hash of the step's inputs.
 pub(super) struct Mark {
@@ -20,6 +23,24 @@ impl Mark {
     /// The hash of the step's inputs.
     pub(super) fn hash(&self) -> &str {
         &self.hash
+    }
+
+    /// Waits until no other process does this step, and keeps others from it as long as the file is held: runs that share a folder
+    /// do a step once.
+    pub(super) fn lock(&self, stop: &Stop, reporter: Reporter) -> Result<File> {
+        let path = self.path.with_added_extension("lock");
+        let mut waiting = false;
+        loop {
+            if let Some(file) = files::try_lock(&path)? {
+                return Ok(file);
+            }
+            if !waiting {
+                reporter.say(format!("{}: another process does this step; waiting for it", path.display()));
+                waiting = true;
+            }
+            stop.check()?;
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     /// Whether the step was done with these inputs and its result is still there.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::Runner;
 use crate::config::SetConfig;
-use crate::data::{self, LabelMap, PairTokenizer, ReadOptions, Row};
+use crate::data::{self, Columns, LabelMap, PairTokenizer, ReadOptions, Row, SplitBy};
 use crate::error::{Error, Result};
 use crate::hash::Fingerprint;
 use crate::label::dataset_hash;
@@ -93,6 +93,7 @@ impl Runner<'_> {
             let labels = self.config.head(&set.head)?.labels()?;
             let rows = self.read_set(set, &labels, answers)?;
             let name = set.pairs.clone().unwrap_or_else(|| set.path.clone().unwrap_or_default().display().to_string());
+            hash.add("head", set.head.as_bytes());
             hash.add("rows", dataset_hash(&rows).as_bytes());
             let targets = self.targets(set, &labels, &rows, answers, student)?;
             for (row, targets) in rows.iter().zip(&targets) {
@@ -101,7 +102,13 @@ impl Runner<'_> {
             let total = rows.len();
             let rows = rows.into_iter().zip(targets).map(|(row, targets)| Labelled { row, targets }).collect();
             let (rows, dropped) = data::deduplicate(rows, seen.entry(&set.head).or_default());
-            let (train, held_out) = data::split_by_text(rows, self.config.validation.fraction);
+            // Rows that are another set's the other way round lie on the side of those.
+            let turned = set.columns.as_ref().is_some_and(Columns::turns_round);
+            let by = if turned { SplitBy::SecondText } else { SplitBy::FirstText };
+            if turned {
+                hash.add("split by", b"second text");
+            }
+            let (train, held_out) = data::split(rows, by, self.config.validation.fraction);
             self.options.reporter.say(format!(
                 "{} {name}: {} rows to train on, {} held out, {dropped} duplicates",
                 set.head,
@@ -120,6 +127,9 @@ impl Runner<'_> {
         self.loaded.borrow_mut().clear();
         validation.retain(|set| !set.is_empty());
         for set in &mut validation {
+            if set.len() > self.config.validation.max_rows {
+                hash.add("thinned by", self.config.data_seed().to_string().as_bytes());
+            }
             thin(set, self.config.validation.max_rows, self.config.data_seed());
         }
         training.retain(|set| !set.is_empty());

@@ -149,9 +149,22 @@ pub fn score_file(
     let spec = student.head(head)?.clone();
     let map = LabelMap::new(head, &spec.labels, labels)?;
     let rows = read_rows(path, Some(&map), &Default::default())?;
+    some_labelled(&rows, path, head)?;
     let tokenizer = PairTokenizer::from_folder(folder, max_len.min(student.encoder().config().max_tokens()))?;
     let predicted = predict(&student, &tokenizer, head, rows, device, reporter, stop)?;
     Ok(scored(&path.display().to_string(), head, "student", &predicted, spec.temperature))
+}
+
+/// Nothing can be scored on rows of which none has a gold label.
+fn some_labelled(rows: &[Row], path: &Path, head: &str) -> Result<()> {
+    if rows.iter().any(|row| row.label.is_some()) {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "{}: {} rows, and none has a gold label of head {head:?} to score against; give a file with labels, or another `where`",
+        path.display(),
+        rows.len()
+    )))
 }
 
 impl Runner<'_> {
@@ -213,10 +226,12 @@ impl Runner<'_> {
             ..ReadOptions::default()
         };
         let rows = data::read(&path, options)?.rows;
-        Ok(match file.limit {
+        let rows = match file.limit {
             Some(limit) => data::limit(rows, limit, self.config.data_seed()),
             None => rows,
-        })
+        };
+        some_labelled(&rows, &path, &file.head)?;
+        Ok(rows)
     }
 
     fn predict(

@@ -34,8 +34,9 @@ struct Stage<'a> {
     /// Whether runs with the same inputs share the result.
     shared: bool,
     seed: u64,
-    /// Hash of what the first weights come from.
+    /// Hash of what the first weights come from, and the encoder among it.
     start: String,
+    from: &'a Path,
     tokenizer: &'a Path,
     max_len: usize,
     settings: &'a TrainSettings,
@@ -84,6 +85,7 @@ impl Runner<'_> {
             shared: true,
             seed,
             start: start.hex(),
+            from: &teacher.encoder,
             tokenizer: &folder.join("tokenizer.json"),
             max_len: teacher.max_len,
             settings: &teacher.training,
@@ -139,6 +141,7 @@ impl Runner<'_> {
                 shared: true,
                 seed: self.config.seed,
                 start: start.hex(),
+                from: &student.encoder,
                 tokenizer: &tokenizer_path,
                 max_len: student.max_len,
                 settings: &config.training,
@@ -157,6 +160,7 @@ impl Runner<'_> {
             shared: false,
             seed: self.config.seed,
             start: start.hex(),
+            from: &student.encoder,
             tokenizer: &tokenizer_path,
             max_len: student.max_len,
             settings: &config.training,
@@ -240,8 +244,12 @@ impl Runner<'_> {
             }
             _ => (self.output(&stage.folder), own.clone(), Mark::new(&self.options.output, &stage.name, hash)),
         };
+        let _lock = mark.lock(&self.options.stop, self.options.reporter)?;
         if mark.done(&folder.join("attar.toml")) {
             self.options.reporter.say(format!("{}: done before", stage.name));
+            if !stage.shared {
+                self.bring_provenance_up_to_date(&folder)?;
+            }
         } else {
             mark.unset()?;
             self.train_model(stage, data, first()?, &folder, &training, mark.hash())?;
@@ -316,6 +324,18 @@ impl Runner<'_> {
         write_json(&training.join("summary.json"), &summary)
     }
 
+    /// What the run file says of a student may have changed without it.
+    fn bring_provenance_up_to_date(&self, folder: &Path) -> Result<()> {
+        let mut provenance = Student::provenance_of(folder)?;
+        let before = provenance.clone();
+        provenance.extend(self.config.provenance.clone());
+        if provenance != before {
+            Student::replace_provenance(folder, &provenance)?;
+            self.options.reporter.say(format!("{}: its provenance was changed", folder.display()));
+        }
+        Ok(())
+    }
+
     fn provenance(&self, stage: &Stage<'_>, data: &StageData) -> toml::Table {
         let config = self.config;
         let teachers: Vec<String> =
@@ -327,7 +347,7 @@ impl Runner<'_> {
         put("run", config.name.clone().into());
         put("stage", stage.name.clone().into());
         put("scheme", config.scheme.name().into());
-        put("start", config.student.encoder.display().to_string().into());
+        put("start", stage.from.display().to_string().into());
         put("seed", stage.seed.to_string().into());
         put("data", data.described.clone().into());
         put("teachers", teachers.into());

@@ -36,6 +36,9 @@ impl Runner<'_> {
         for path in config.sources.iter().map(|s| &s.path).chain(&config.exclude) {
             fingerprint.add("file", hash_file(&self.data(path))?.as_bytes());
         }
+        if !config.exclude.is_empty() {
+            fingerprint.add("exclude", b"letters and digits, reworded texts too");
+        }
         if let Some(reword) = &config.reword {
             fingerprint.add("encoder", hash_model(&self.encoder(&reword.encoder))?.as_bytes());
         }
@@ -49,6 +52,7 @@ impl Runner<'_> {
                 Mark::new(&self.options.output, &format!("pairs-{}", config.name), fingerprint.hex()),
             ),
         };
+        let _lock = mark.lock(&self.options.stop, self.options.reporter)?;
         if mark.done(&path) {
             self.options.reporter.say(format!("pairs {}: done before", config.name));
             return Ok(path);
@@ -113,11 +117,8 @@ impl Runner<'_> {
                 (Some(loaded), key)
             }
         };
-        // Runs that share a folder have different teachers of one name.
-        let of_teacher = match &self.options.shared {
-            Some(_) => format!("{}-{}", teacher.name, key.teacher_hash),
-            None => teacher.name.clone(),
-        };
+        // A teacher of the same name may be another one: of another run on a shared folder, or before its settings changed.
+        let of_teacher = format!("{}-{}", teacher.name, key.teacher_hash);
         let folder = self.labels_root().join(of_teacher).join(&key.dataset_hash).join(&set.head);
         let values = key.values;
         let store = LabelStore::open(&folder, key)?;

@@ -104,6 +104,15 @@ evaluations = 1
     }
 }
 
+/// The only folder of soft labels of a teacher.
+fn labels_of(output: &Path, teacher: &str) -> PathBuf {
+    let all = std::fs::read_dir(output.join("labels")).unwrap().map(|entry| entry.unwrap().path());
+    let of = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(&format!("{teacher}-"));
+    let found: Vec<PathBuf> = all.filter(of).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0].clone()
+}
+
 const BOTH: &str = "\"a\", \"b\"";
 
 #[test]
@@ -123,20 +132,21 @@ fn every_scheme_runs_to_its_end() {
 #[test]
 fn a_teacher_answers_in_its_own_precision_and_nothing_trains_in_int8() {
     let world = World::new();
+    let output = world.folder.path().join("1-o-1");
     let labels = || {
-        let folders = std::fs::read_dir(world.folder.path().join("1-o-1/labels/a")).unwrap();
-        folders.count()
+        let folder = labels_of(&output, "a");
+        let sets: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
+        assert_eq!(sets.len(), 1);
+        let bytes = std::fs::read(sets[0].join("relevance/shard-00000.parquet")).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        (folder, bytes)
     };
     world.run("1-o-1", "\"a\"", false).unwrap();
-    let exact = std::fs::read_dir(world.folder.path().join("1-o-1/labels/a")).unwrap();
-    let of = |set: &Path| std::fs::read(set.join("relevance/shard-00000.parquet")).unwrap();
-    let set = exact.map(|e| e.unwrap().path()).next().unwrap();
-    let in_f32 = of(&set);
-    std::fs::remove_dir_all(&set).unwrap();
+    let in_f32 = labels();
     let int8 = Some(Precision::Int8);
     world.run_with("1-o-1", "\"a\"", false, |config, _| config.teachers[0].precision = int8).unwrap();
-    assert_eq!(labels(), 1);
-    assert_ne!(of(&set), in_f32);
+    let in_int8 = labels();
+    assert!(in_f32.0 != in_int8.0 && in_f32.1 != in_int8.1);
 
     let error = world.run_with("1-o-1", "\"a\"", false, |_, options| options.precision = Precision::Int8).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
@@ -168,7 +178,7 @@ fn wrong_answers_of_a_teacher_are_corrected_where_the_run_file_says_so() {
     // The soft labels on disk are the teacher's own, whatever is learned of them.
     let labels = |name: &str| {
         let folder =
-            std::fs::read_dir(world.folder.path().join(name).join("labels/a")).unwrap().next().unwrap().unwrap();
+            std::fs::read_dir(labels_of(&world.folder.path().join(name), "a")).unwrap().next().unwrap().unwrap();
         std::fs::read(folder.path().join("relevance/shard-00000.parquet")).unwrap()
     };
     assert!(labels("keep") == labels("swap") && labels("keep") == labels("drop"));
@@ -288,6 +298,99 @@ fn a_finished_step_is_not_done_again_unless_its_inputs_change() {
     write_rows(&world.folder.path().join("train.tsv"), 48);
     world.run("fine-tune", "", false).unwrap();
     assert_ne!(written(), first);
+}
+
+#[test]
+fn another_head_or_other_validation_rows_are_another_training() {
+    let world = World::new();
+    let heads = "heads = [{ name = \"relevance\" }, { name = \"second\", labels = [\"not_relevant\", \"relevant\"] }]";
+    let config = |head: &str, seed: u64, max_rows: usize| {
+        let (config, options) = world.settings("fine-tune", "", false);
+        let text = toml::to_string(&config).unwrap();
+        let mut changed = RunConfig::parse(&text).unwrap();
+        let table: toml::Table = heads.parse().unwrap();
+        changed.student.heads = table["heads"].clone().try_into().unwrap();
+        changed.stage2.sets[0].head = head.into();
+        changed.stage2.sets[0].labels = [("1".into(), "relevant".into()), ("0".into(), "not_relevant".into())].into();
+        changed.evaluate.clear();
+        (changed.data_seed, changed.validation.max_rows) = (Some(seed), max_rows);
+        (changed.data, changed.encoders) = (config.data, config.encoders);
+        (changed, options)
+    };
+    let weights = world.folder.path().join("fine-tune/student/model.safetensors");
+    let mut written = Vec::new();
+    for (head, seed, max_rows) in [("relevance", 1, 4), ("relevance", 1, 4), ("second", 1, 4), ("second", 2, 4)] {
+        let (config, options) = config(head, seed, max_rows);
+        run(&config, &options).unwrap();
+        written.push(std::fs::metadata(&weights).unwrap().modified().unwrap());
+    }
+    assert_eq!(written[0], written[1]);
+    assert!(written[1] != written[2] && written[2] != written[3]);
+}
+
+#[test]
+fn provenance_that_changes_alone_is_brought_up_to_date() {
+    let world = World::new();
+    let of = |licence: &str| {
+        let change = |config: &mut RunConfig, _: &mut RunOptions| {
+            config.provenance.insert("licence".into(), licence.into());
+        };
+        world.run_with("fine-tune", "", false, change).unwrap();
+        let folder = world.folder.path().join("fine-tune/student");
+        let written = std::fs::metadata(folder.join("model.safetensors")).unwrap().modified().unwrap();
+        (Student::provenance_of(&folder).unwrap(), written)
+    };
+    let (first, written) = of("L1");
+    let (second, still) = of("L2");
+    assert_eq!((first["licence"].as_str(), second["licence"].as_str()), (Some("L1"), Some("L2")));
+    assert_eq!((written, &first["commit"]), (still, &second["commit"]));
+}
+
+#[test]
+fn a_folder_that_another_process_writes_is_left_alone() {
+    let world = World::new();
+    let lock = world.folder.path().join("fine-tune/lock");
+    let held = crate::files::try_lock(&lock).unwrap().unwrap();
+    let error = world.run("fine-tune", "", false).unwrap_err();
+    assert!(error.to_string().contains("another process writes this run"), "{error}");
+    drop(held);
+    world.run("fine-tune", "", false).unwrap();
+}
+
+#[test]
+fn runs_side_by_side_share_what_they_make_once() {
+    let world = World::new();
+    std::thread::scope(|threads| {
+        let runs = ["one", "two", "three"].map(|name| {
+            let (mut config, mut options) = world.settings("tmkd", BOTH, true);
+            config.stage1.as_mut().unwrap().training.epochs = 2;
+            options.output = world.folder.path().join(name);
+            options.shared = Some(world.folder.path().join("shared"));
+            options.checkpoint_every = Duration::ZERO;
+            threads.spawn(move || run(&config, &options).map(drop))
+        });
+        for run in runs {
+            run.join().unwrap().unwrap();
+        }
+    });
+    let stages = std::fs::read_dir(world.folder.path().join("shared/models")).unwrap();
+    assert_eq!(stages.count(), 1);
+}
+
+#[test]
+fn nothing_to_score_or_to_choose_by_is_an_error() {
+    let world = World::new();
+    let dev = world.folder.path().join("dev.tsv");
+    std::fs::write(&dev, "text_a\ttext_b\tlabel\na\tb\t-\n").unwrap();
+    let error = world.run("fine-tune", "", false).unwrap_err().to_string();
+    assert!(error.contains("dev.tsv: 1 rows, and none has a gold label"), "{error}");
+    write_rows(&dev, 16);
+    let change = |config: &mut RunConfig, _: &mut RunOptions| {
+        config.validation.fraction = 0.0;
+        config.stage2.training.patience = 2;
+    };
+    let error = world.run_with("fine-tune", "", false, change).unwrap_err().to_string();
+    assert!(error.contains("patience = 2, but no rows are held out"), "{error}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ fn row(a: &str, b: &str) -> Row {
 #[test]
 fn all_pairs_of_a_text_lie_on_one_side() {
     let rows: Vec<Row> = (0..2000).map(|i| row(&format!("question {}", i % 500), &format!("passage {i}"))).collect();
-    let (train, held_out) = split_by_text(rows, 0.1);
+    let (train, held_out) = split(rows, SplitBy::FirstText, 0.1);
     let train_texts: HashSet<&str> = train.iter().map(|r| r.text_a.as_str()).collect();
     assert!(held_out.iter().all(|r| !train_texts.contains(r.text_a.as_str())));
     assert!((100..300).contains(&held_out.len()), "{} of 2000 held out at 10 %", held_out.len());
@@ -17,11 +17,11 @@ fn all_pairs_of_a_text_lie_on_one_side() {
 
 #[test]
 fn the_split_ignores_order_case_and_punctuation() {
-    let side = |text: &str| split_by_text(vec![row(text, "b")], 0.5).1.len();
+    let side = |text: &str| split(vec![row(text, "b")], SplitBy::FirstText, 0.5).1.len();
     for i in 0..50 {
         assert_eq!(side(&format!("What is {i}?")), side(&format!("what is {i}")));
     }
-    assert_eq!(split_by_text(vec![row("a", "b")], 0.0).1.len(), 0);
+    assert_eq!(split(vec![row("a", "b")], SplitBy::FirstText, 0.0).1.len(), 0);
 }
 
 #[test]
@@ -40,4 +40,14 @@ fn duplicates_are_dropped_across_files() {
     assert_eq!((first.len(), dropped), (2, 0));
     let (second, dropped) = deduplicate(vec![row("a B", "C!"), row("a", "d")], &mut seen);
     assert_eq!((second.len(), dropped), (1, 1));
+}
+
+#[test]
+fn a_pair_the_other_way_round_lies_on_the_same_side() {
+    for number in 0..50 {
+        let premise = format!("premise {number}");
+        let side = |rows, by| split(rows, by, 0.5).1.len();
+        let plain = side(vec![row(&premise, "hypothesis")], SplitBy::FirstText);
+        assert_eq!(side(vec![row("hypothesis", &premise)], SplitBy::SecondText), plain);
+    }
 }
