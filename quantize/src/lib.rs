@@ -164,7 +164,8 @@ pub(crate) fn keep_source(source: &Path, output: &Path) -> Result<()> {
     const READ: [&str; 5] = ["config.json", "tokenizer.json", "model.safetensors", "model.onnx", "attar.toml"];
     let place = |path: &Path| std::fs::canonicalize(path).ok();
     let Some(output_place) = place(output) else { return Ok(()) };
-    let read = READ.iter().filter_map(|name| place(&source.join(name))).chain(place(source));
+    let folder = if source.is_dir() { source } else { source.parent().unwrap_or(Path::new("")) };
+    let read = READ.iter().filter_map(|name| place(&folder.join(name))).chain(place(source));
     if read.into_iter().any(|read| read == output_place) {
         fail!(Usage, "{}: the student is read from this file; give the output another name", output.display());
     }

@@ -181,15 +181,15 @@ fn a_check_sees_what_pruning_costs() {
     let check = CheckOptions { data: pairs(&source), head: None, max_drop: 100.0, rows: None, threads: 1 };
     let whole = Options { check: Some(check), weights: Weights::F32, ..options(&source, "whole.attar") };
     let kept = run(&whole).unwrap().check.unwrap();
-    assert_eq!((kept.agreement, kept.drop), (100.0, 0.0));
+    assert_eq!((kept.agreement, kept.logit_rmse), (100.0, 0.0));
     let pruned = run(&Options { prune: vec![one], ..whole }).unwrap().check.unwrap();
-    assert!(pruned.agreement < 100.0, "{pruned:?}");
+    assert!(pruned.logit_rmse > 0.0, "{pruned:?}");
 }
 
 #[test]
 fn an_output_replaces_nothing_that_is_read_and_no_device() {
     let source = Source::student(1);
-    let weights = source.folder.path().join("model.safetensors");
+    let weights = options(&source, "x.attar").source.join("model.safetensors");
     let before = std::fs::read(&weights).unwrap();
     let over = |output: PathBuf| {
         let options = Options { output: output.clone(), ..options(&source, "x.attar") };

@@ -67,7 +67,7 @@ fn sync_folder_of(path: &Path) {
 /// Takes a lock that the system takes back when the process ends, however it ends; `None` while another has it. The file stays.
 ///
 /// # Errors
-/// When the file cannot be made, or its file system has no locks.
+/// When the file cannot be made.
 pub fn try_lock(path: &Path) -> Result<Option<File>> {
     if let Some(parent) = path.parent() {
         create_folder(parent)?;
@@ -78,6 +78,8 @@ pub fn try_lock(path: &Path) -> Result<Option<File>> {
         match file.try_lock() {
             Ok(()) => return Ok(Some(file)),
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(25)),
+            // Some network file systems have no locks: there, nobody is kept from anything.
+            Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => return Ok(Some(file)),
             Err(TryLockError::Error(e)) => return Err(Error::io(path, "lock", e)),
         }
     }

@@ -53,7 +53,7 @@ pub fn write_mean(folders: &[&Path], output: &Path) -> Result<()> {
                 let shares = of_student.get("shares").and_then(Value::as_array);
                 runs.extend(parts.iter().enumerate().map(|(number, part)| {
                     let equal = 1.0 / parts.len() as f64;
-                    let of_part = shares.and_then(|shares| shares.get(number)?.as_float()).unwrap_or(equal);
+                    let of_part = shares.and_then(|shares| shares.get(number)?.as_str()?.parse().ok()).unwrap_or(equal);
                     (part.clone(), share * of_part)
                 }));
             }
@@ -71,7 +71,9 @@ pub fn write_mean(folders: &[&Path], output: &Path) -> Result<()> {
     }
     let (names, shares): (Vec<Value>, Vec<f64>) = runs.into_iter().unzip();
     if shares.iter().any(|other| (other - shares[0]).abs() > 1e-9) {
-        provenance.insert("shares".into(), Value::Array(shares.into_iter().map(Value::Float).collect()));
+        // Provenance is text.
+        let shares = shares.iter().map(|share| Value::String(share.to_string()));
+        provenance.insert("shares".into(), Value::Array(shares.collect()));
     }
     provenance.insert("mean_of".into(), Value::Array(names));
     Ok(mean.save(output, &tokenizer, &provenance)?)

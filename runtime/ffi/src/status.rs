@@ -105,7 +105,7 @@ impl From<attar_library::Error> for Failure {
         let status = match error.kind() {
             Kind::NotFound => Status::NotFound,
             Kind::Io => Status::Io,
-            Kind::NotText | Kind::TooLarge | Kind::NoDocuments | Kind::Question | Kind::Model => Status::Input,
+            Kind::NotText | Kind::TooLarge | Kind::NoDocuments | Kind::Question => Status::Input,
             Kind::NotALibrary | Kind::Corrupt => Status::Library,
             Kind::NewerVersion => Status::Version,
             Kind::Busy => Status::Busy,

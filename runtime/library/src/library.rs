@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use crate::error::{Error, ErrorKind, Result};
 use crate::passage::{Passage, Sentence, cut};
 use crate::query::match_expression;
-use crate::schema::{self, Access};
+use crate::schema::{self, Access, FileId};
 use crate::source::{self, Format, Found, ReadOptions, Skipped, Walk};
 use crate::writer::{self, Writer, content_hash};
 
@@ -37,8 +37,11 @@ ORDER BY hit.score, hit.id";
 pub struct Library {
     connection: Connection,
     path: Option<PathBuf>,
-    /// There was no file: the first write makes it, and until then the connection is to an empty library in memory.
-    unmade: bool,
+    /// What the connection is to, where the system tells.
+    file: Option<FileId>,
+    access: Access,
+    /// There was no file before this value.
+    made: bool,
 }
 
 /// A passage that shares words with a question.
@@ -74,7 +77,7 @@ impl Library {
     /// # Errors
     /// [`ErrorKind::Database`] if memory is short.
     pub fn in_memory() -> Result<Self> {
-        Ok(Self { connection: schema::in_memory()?, path: None, unmade: false })
+        Ok(Self { connection: schema::in_memory()?, path: None, file: None, access: Access::Write, made: false })
     }
 
     /// Opens a library file to search in it.
@@ -85,19 +88,22 @@ impl Library {
     /// [`ErrorKind::NotFound`], [`ErrorKind::Io`], [`ErrorKind::NotALibrary`], [`ErrorKind::NewerVersion`],
     /// [`ErrorKind::Corrupt`] or [`ErrorKind::Busy`], with the path.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        Ok(Self { connection: schema::open(path, Access::Read)?, path: Some(path.to_path_buf()), unmade: false })
+        Self::open_with(path.as_ref(), Access::Read)
     }
 
-    /// Opens a library file to add to it; where there is none, the first change makes it.
+    /// Opens a library file to add to it, and makes it where there is none. One that this value made is gone again when the first
+    /// change fails.
     ///
     /// # Errors
     /// As [`Library::open`], and [`ErrorKind::NotFound`] if the folder that it belongs into does not exist.
     pub fn open_or_create(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let unmade = schema::can_be_made(path)?;
-        let connection = if unmade { schema::in_memory()? } else { schema::open(path, Access::Write)? };
-        Ok(Self { connection, path: Some(path.to_path_buf()), unmade })
+        Self::open_with(path.as_ref(), Access::Write)
+    }
+
+    fn open_with(path: &Path, access: Access) -> Result<Self> {
+        let made = schema::file_id(path).is_none() && !path.exists();
+        let connection = schema::open(path, access)?;
+        Ok(Self { connection, path: Some(path.to_path_buf()), file: schema::file_id(path), access, made })
     }
 
     /// The library's file, if it has one.
@@ -217,11 +223,32 @@ impl Library {
     }
 
     fn write<T>(&mut self, work: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
-        if let (true, Some(path)) = (self.unmade, &self.path) {
-            self.connection = schema::open(path, Access::Write)?;
-            self.unmade = false;
+        // Another process may have replaced the file, or removed one that it had made in vain.
+        if let Some(path) = self.path.clone()
+            && self.access == Access::Write
+            && schema::file_id(&path) != self.file
+        {
+            *self = Self::open_with(&path, Access::Write)?;
         }
-        writer::write(&mut self.connection, self.path.as_deref(), work)
+        let result = writer::write(&mut self.connection, self.path.as_deref(), self.file, work);
+        if result.is_err() && self.made {
+            self.remove_if_never_written();
+        }
+        result
+    }
+
+    /// A library that failed before its first document leaves no empty file behind. Whoever else has the file open notices, by its
+    /// [`FileId`]; who is writing to it has the lock.
+    fn remove_if_never_written(&mut self) {
+        let Some(path) = &self.path else { return };
+        let behavior = rusqlite::TransactionBehavior::Immediate;
+        if let Ok(transaction) = self.connection.transaction_with_behavior(behavior)
+            && schema::is_blank(&transaction).unwrap_or(false)
+            && schema::file_id(path) == self.file
+            && std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0)
+        {
+            let _ = std::fs::remove_file(path);
+        }
     }
 
     fn fail(&self, error: rusqlite::Error) -> Error {

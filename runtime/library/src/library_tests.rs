@@ -218,27 +218,56 @@ fn a_library_that_another_process_is_making_is_left_alone() {
     let home = Home::new(&[("a.txt", "lamp")]);
     let first = schema::open(&home.file(), Access::Write).unwrap();
     first.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let mut second = Library::open_or_create(home.file()).unwrap();
-    second.connection.busy_timeout(Duration::from_millis(10)).unwrap();
-    assert_eq!(second.index(&[home.docs()], &ReadOptions::default()).unwrap_err().kind(), ErrorKind::Busy);
-    assert!(home.file().exists());
+    for made in [false, true] {
+        let mut second = Library::open_or_create(home.file()).unwrap();
+        second.made = made;
+        second.connection.busy_timeout(Duration::from_millis(10)).unwrap();
+        assert_eq!(second.index(&[home.docs()], &ReadOptions::default()).unwrap_err().kind(), ErrorKind::Busy);
+        assert!(home.file().exists());
+    }
     schema::create(&first).unwrap();
     first.execute_batch("COMMIT").unwrap();
-    assert_eq!(counts(&second.index(&[home.docs()], &ReadOptions::default()).unwrap()), (1, 0, 0, 0));
+    assert_eq!(counts(&home.index().unwrap()), (1, 0, 0, 0));
     assert_eq!(home.find("lamp"), ["lamp"]);
 }
 
 #[test]
-fn a_failed_first_index_makes_no_file_and_removes_none() {
+fn a_failed_first_index_leaves_no_file_and_removes_none() {
     let home = Home::new(&[]);
-    let missing = Library::open_or_create(home.file()).unwrap().index(&["no/such"], &ReadOptions::default());
-    assert_eq!(missing.unwrap_err().kind(), ErrorKind::NotFound);
+    home.write("nul.txt", [0]);
+    let index = |path: PathBuf| {
+        Library::open_or_create(home.file()).unwrap().index(&[path], &ReadOptions::default()).unwrap_err().kind()
+    };
+    assert_eq!(index("no/such".into()), ErrorKind::NotFound);
+    assert_eq!(index(home.docs().join("nul.txt")), ErrorKind::NotText);
+    assert_eq!(index(home.docs()), ErrorKind::NoDocuments);
     assert!(!home.file().exists());
     let error = Library::open_or_create(home.dir.path().join("no/such.attarlib")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     fs::write(home.file(), "").unwrap();
-    assert!(home.index().is_err());
+    assert_eq!(index(home.docs()), ErrorKind::NoDocuments);
     assert!(home.file().exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn nothing_is_written_to_a_file_that_is_no_longer_there() {
+    let home = Home::new(&[("a.txt", "lamp")]);
+    let mut first = Library::open_or_create(home.file()).unwrap();
+    let mut second = Library::open_or_create(home.file()).unwrap();
+    assert!(first.index(&["no/such"], &ReadOptions::default()).is_err());
+    fs::write(home.docs().join("nul.txt"), [0]).unwrap();
+    assert!(first.index(&[home.docs().join("nul.txt")], &ReadOptions::default()).is_err());
+    assert!(!home.file().exists());
+    // The second had it open: it makes the file again, and so does the first.
+    second.index(&[home.docs()], &ReadOptions::default()).unwrap();
+    assert_eq!(home.find("lamp"), ["lamp"]);
+    first.add_text("b", Format::Text, "cellar").unwrap();
+    assert_eq!((home.find("lamp").len(), home.find("cellar").len()), (1, 1));
+    // Replaced while the second waits for its turn.
+    let stale = schema::file_id(&home.docs());
+    let error = writer::write(&mut second.connection, Some(&home.file()), stale, |_| Ok(())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy);
 }
 
 #[test]

@@ -41,7 +41,7 @@ CREATE VIRTUAL TABLE words USING fts5(
 ";
 
 /// How a library is opened.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     Read,
     Write,
@@ -55,11 +55,20 @@ pub(crate) fn in_memory() -> Result<Connection> {
     Ok(connection)
 }
 
-/// Whether there is nothing at this path yet, and a folder for it.
-pub(crate) fn can_be_made(path: &Path) -> Result<bool> {
-    match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => parent_exists(path).map(|()| true),
-        _ => Ok(false),
+/// Device and number of a file: tells it from another one at the same path.
+pub(crate) type FileId = (u64, u64);
+
+/// The file at a path, where there is one and the system tells files apart.
+pub(crate) fn file_id(path: &Path) -> Option<FileId> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
     }
 }
 

@@ -75,8 +75,11 @@ fn run(text: &str, start: usize, at: usize, c: char) -> (usize, bool) {
         return (end, true);
     }
     let rest = &text[end..];
+    if !rest.starts_with(char::is_whitespace) {
+        return (end, false);
+    }
     let begins = |c: &char| !matches!(c, '"' | '\'' | '(' | '[' | '“' | '‘' | '«' | '¿' | '¡');
-    let next = rest.split_whitespace().next().filter(|_| rest.starts_with(char::is_whitespace));
+    let next = rest.split_whitespace().next();
     let Some((next, first)) = next.and_then(|next| Some((next, next.chars().find(begins)?))) else {
         return (end, false);
     };
@@ -168,7 +171,7 @@ mod tests {
 
     #[test]
     fn long_runs_of_marks_are_read_once() {
-        for mark in [".", "!", ".)", "…\"", "a. ", ". "] {
+        for mark in [".", "!", ".)", "…\"", "a. ", ". ", "1.5,", "a.b!"] {
             let text = format!("{} done here.", mark.repeat(300_000));
             let started = std::time::Instant::now();
             assert!(sentences(&text).iter().all(|range| range.end <= text.len()));

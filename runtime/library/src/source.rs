@@ -158,14 +158,28 @@ impl Walk {
     }
 }
 
-/// The document at a path that the library knows and that no walk lists (by its name no document, or hidden); `None` if it is no
-/// longer there.
-pub(crate) fn known(path: &str, source: &str) -> Option<Found> {
+/// What became of a document that the library knows.
+#[derive(Debug)]
+pub(crate) enum Place {
+    Here(Found),
+    Gone,
+    /// It cannot be looked at.
+    Unknown(std::io::Error),
+}
+
+/// The document at a path that the library knows and that no walk lists: by its name no document, or hidden.
+pub(crate) fn known(path: &str, source: &str) -> Place {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
     let path = PathBuf::from(path);
-    let metadata = fs::metadata(&path).ok().filter(Metadata::is_file)?;
-    // Where a folder above became a link, the file is another one.
-    let same = fs::canonicalize(&path).is_ok_and(|canonical| canonical == path);
-    same.then(|| found(path, source.to_owned(), false, &metadata))
+    match fs::canonicalize(&path).and_then(|canonical| Ok((canonical, fs::metadata(&path)?))) {
+        // Where a folder above became a link, the file is another one.
+        Ok((canonical, metadata)) if metadata.is_file() && canonical == path => {
+            Place::Here(found(path, source.to_owned(), false, &metadata))
+        }
+        Ok(_) => Place::Gone,
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Place::Gone,
+        Err(error) => Place::Unknown(error),
+    }
 }
 
 fn found(path: PathBuf, source: String, explicit: bool, metadata: &Metadata) -> Found {

@@ -8,17 +8,22 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use crate::error::{Error, ErrorKind, Result};
 use crate::library::IndexReport;
 use crate::passage::{Passage, Sentence, cut};
-use crate::schema;
-use crate::source::{self, Format, Found, ReadOptions, Skipped, Walk};
+use crate::schema::{self, FileId};
+use crate::source::{self, Format, Found, Place, ReadOptions, Skipped, Walk};
 
 /// Runs `work` in one transaction, in a database that has our schema.
 pub(crate) fn write<T>(
     connection: &mut Connection,
     path: Option<&Path>,
+    file: Option<FileId>,
     work: impl FnOnce(&mut Writer<'_>) -> Result<T>,
 ) -> Result<T> {
     let fail = |e| Error::database(path, e);
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(fail)?;
+    // What would be written to a file that is no longer at its path is lost.
+    if let Some(path) = path.filter(|path| schema::file_id(path) != file) {
+        return Err(Error::at(ErrorKind::Busy, path, "another process replaced this library meanwhile; try again"));
+    }
     if schema::is_blank(&transaction).map_err(fail)? {
         schema::create(&transaction).map_err(fail)?;
     }
@@ -80,12 +85,18 @@ impl Writer<'_> {
                 continue;
             }
             match source::known(&path, &before.source) {
-                Some(found) => {
+                Place::Here(found) => {
                     self.update(found, &path, Some(&before), options, report)?;
+                    seen.insert(path);
                 }
-                None => {
+                Place::Gone => {
                     self.remove(&path)?;
                     report.removed += 1;
+                }
+                Place::Unknown(error) => {
+                    let reason = format!("cannot open: {error}; its text of before is kept");
+                    report.skipped.push(Skipped { source: before.source, reason });
+                    seen.insert(path);
                 }
             }
         }

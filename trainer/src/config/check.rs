@@ -177,6 +177,13 @@ impl RunConfig {
                 "validation.max_rows = 0, expected at least 1; `fraction = 0` holds no rows out",
             ));
         }
+        let trainings = self.stages().map(|stage| &stage.training).chain(self.teachers.iter().map(|t| &t.training));
+        if let Some(training) = trainings.into_iter().find(|t| t.patience > 0 && self.validation.fraction == 0.0) {
+            return Err(Error::config(format!(
+                "patience = {}, but validation.fraction = 0 holds no rows out to say what is better",
+                training.patience
+            )));
+        }
         let unique = |what: &str, names: Vec<&str>| {
             let mut seen = HashSet::new();
             match names.into_iter().find(|n| !seen.insert(n.to_owned())) {

@@ -22,7 +22,8 @@ impl Columns {
     pub fn turns_round(&self) -> bool {
         let Self::Named(names) = self else { return false };
         let (Some(a), Some(b)) = (names.get("text_a"), names.get("text_b")) else { return false };
-        PAIRS.iter().chain([&FEVER]).any(|&(first, second)| (a.as_str(), b.as_str()) == (second, first))
+        let is = |name: &str, other: &str| name.eq_ignore_ascii_case(other);
+        PAIRS.iter().any(|&(first, second)| is(a, second) && is(b, first))
     }
 }
 

@@ -26,13 +26,17 @@ impl Mark {
     }
 
     /// Waits until no other process does this step, and keeps others from it as long as the file is held: runs that share a folder
-    /// do a step once.
-    pub(super) fn lock(&self, stop: &Stop, reporter: Reporter) -> Result<File> {
+    /// do a step once. `None` if it is done.
+    pub(super) fn lock_unless_done(&self, result: &Path, stop: &Stop, reporter: Reporter) -> Result<Option<File>> {
         let path = self.path.with_added_extension("lock");
         let mut waiting = false;
         loop {
+            if self.done(result) {
+                return Ok(None);
+            }
             if let Some(file) = files::try_lock(&path)? {
-                return Ok(file);
+                // The process that had it may have done the step since.
+                return Ok((!self.done(result)).then_some(file));
             }
             if !waiting {
                 reporter.say(format!("{}: another process does this step; waiting for it", path.display()));

@@ -40,7 +40,8 @@ impl Runner<'_> {
                 columns: file.columns.as_ref(),
                 ..ReadOptions::default()
             };
-            self.check_file(&file.head, &file.path, options)?;
+            let read = self.check_file(&file.head, &file.path, options)?;
+            super::scoring::some_labelled(&read.rows, &self.data(&file.path), &file.head)?;
         }
         for path in config.teachers.iter().filter_map(|t| t.fit.as_ref()) {
             let map = LabelMap::new("relevance", &HeadConfig::named("relevance").labels()?, &Default::default())?;
@@ -117,7 +118,7 @@ impl Runner<'_> {
         ))
     }
 
-    fn check_file(&self, head: &str, path: &Path, options: ReadOptions<'_>) -> Result<()> {
+    fn check_file(&self, head: &str, path: &Path, options: ReadOptions<'_>) -> Result<data::ReadRows> {
         self.options.stop.check()?;
         let found = self.data(path);
         let root = &self.config.data;
@@ -135,7 +136,7 @@ impl Runner<'_> {
             notes += &format!("; {} with an empty text skipped", read.empty);
         }
         self.options.reporter.say(format!("{head} {}: {} rows{notes}", path.display(), read.rows.len()));
-        Ok(())
+        Ok(read)
     }
 }
 

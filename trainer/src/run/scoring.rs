@@ -156,7 +156,7 @@ pub fn score_file(
 }
 
 /// Nothing can be scored on rows of which none has a gold label.
-fn some_labelled(rows: &[Row], path: &Path, head: &str) -> Result<()> {
+pub(super) fn some_labelled(rows: &[Row], path: &Path, head: &str) -> Result<()> {
     if rows.iter().any(|row| row.label.is_some()) {
         return Ok(());
     }

@@ -244,8 +244,8 @@ impl Runner<'_> {
             }
             _ => (self.output(&stage.folder), own.clone(), Mark::new(&self.options.output, &stage.name, hash)),
         };
-        let _lock = mark.lock(&self.options.stop, self.options.reporter)?;
-        if mark.done(&folder.join("attar.toml")) {
+        let lock = mark.lock_unless_done(&folder.join("attar.toml"), &self.options.stop, self.options.reporter)?;
+        if lock.is_none() {
             self.options.reporter.say(format!("{}: done before", stage.name));
             if !stage.shared {
                 self.bring_provenance_up_to_date(&folder)?;

@@ -52,11 +52,11 @@ impl Runner<'_> {
                 Mark::new(&self.options.output, &format!("pairs-{}", config.name), fingerprint.hex()),
             ),
         };
-        let _lock = mark.lock(&self.options.stop, self.options.reporter)?;
-        if mark.done(&path) {
+        let lock = mark.lock_unless_done(&path, &self.options.stop, self.options.reporter)?;
+        let Some(_lock) = lock else {
             self.options.reporter.say(format!("pairs {}: done before", config.name));
             return Ok(path);
-        }
+        };
         mark.unset()?;
         let pairs = pairs::build_from(
             config,

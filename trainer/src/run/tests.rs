@@ -358,7 +358,7 @@ fn a_folder_that_another_process_writes_is_left_alone() {
 }
 
 #[test]
-fn runs_side_by_side_share_what_they_make_once() {
+fn runs_side_by_side_on_one_folder_do_not_get_in_each_others_way() {
     let world = World::new();
     std::thread::scope(|threads| {
         let runs = ["one", "two", "three"].map(|name| {
@@ -391,6 +391,7 @@ fn nothing_to_score_or_to_choose_by_is_an_error() {
     };
     let error = world.run_with("fine-tune", "", false, change).unwrap_err().to_string();
     assert!(error.contains("patience = 2, but no rows are held out"), "{error}");
+    assert!(!world.folder.path().join("fine-tune/steps/stage2").exists());
 }
 
 #[test]
