@@ -124,15 +124,16 @@ impl Library {
     /// reported); [`ErrorKind::NoDocuments`] for a folder without a readable document;
     /// [`ErrorKind::Busy`] if another process is writing.
     pub fn index<P: AsRef<Path>>(&mut self, roots: &[P], options: &ReadOptions) -> Result<IndexReport> {
-        let roots = roots.iter().map(AsRef::as_ref);
-        let mut walks = roots.map(|root| Ok((root, source::walk(root)?))).collect::<Result<Vec<(&Path, Walk)>>>()?;
+        let roots: Vec<&Path> = roots.iter().map(AsRef::as_ref).collect();
+        let result = self.index_paths(&roots, options);
+        self.cleaned(result)
+    }
+
+    fn index_paths(&mut self, roots: &[&Path], options: &ReadOptions) -> Result<IndexReport> {
+        let mut walks =
+            roots.iter().map(|root| Ok((*root, source::walk(root)?))).collect::<Result<Vec<(&Path, Walk)>>>()?;
         // Files that are named go first: a folder above them may not list them, and they must be readable.
         walks.sort_by_key(|(_, walk)| !walk.found.iter().any(|found| found.explicit));
-        for (root, walk) in &walks {
-            if walk.found.is_empty() {
-                return Err(writer::no_documents(root, &walk.skipped));
-            }
-        }
         let mut report = IndexReport::default();
         let library = self.path.as_deref().and_then(|path| std::fs::canonicalize(path).ok());
         self.write(|writer| {
@@ -163,10 +164,11 @@ impl Library {
             modified_ns: 0,
         };
         let hash = content_hash(text.as_bytes());
-        self.write(|writer| {
+        let result = self.write(|writer| {
             writer.remove(source)?;
             writer.insert(&found, source, &hash, &passages)
-        })
+        });
+        self.cleaned(result)
     }
 
     /// The number of documents and of passages.
@@ -230,15 +232,18 @@ impl Library {
         {
             *self = Self::open_with(&path, Access::Write)?;
         }
-        let result = writer::write(&mut self.connection, self.path.as_deref(), self.file, work);
-        if result.is_err() && self.made {
+        writer::write(&mut self.connection, self.path.as_deref(), self.file, work)
+    }
+
+    /// A library that failed before its first document leaves no empty file behind. Whoever else has the file open notices, by its
+    /// [`FileId`]; who is writing to it has the lock.
+    fn cleaned<T>(&mut self, result: Result<T>) -> Result<T> {
+        if self.made && result.as_ref().is_err_and(|error| error.kind() != ErrorKind::Busy) {
             self.remove_if_never_written();
         }
         result
     }
 
-    /// A library that failed before its first document leaves no empty file behind. Whoever else has the file open notices, by its
-    /// [`FileId`]; who is writing to it has the lock.
     fn remove_if_never_written(&mut self) {
         let Some(path) = &self.path else { return };
         let behavior = rusqlite::TransactionBehavior::Immediate;

@@ -266,7 +266,7 @@ fn rename(error: Error, shown: &Path) -> Error {
     Error::at(error.kind(), shown, error.message())
 }
 
-pub(crate) fn no_documents(root: &Path, skipped: &[Skipped]) -> Error {
+fn no_documents(root: &Path, skipped: &[Skipped]) -> Error {
     let message = match skipped.iter().find(|s| Path::new(&s.source).starts_with(root)) {
         Some(first) => format!(
             "no readable document (text, Markdown or HTML); for example {} was skipped: {}",
