@@ -170,11 +170,14 @@ fn a_named_file_stays_whatever_folder_is_named_beside_it() {
     let [csv, hidden] = ["keys.csv", ".hidden.txt"].map(|name| home.docs().join(name));
     for roots in [[csv.clone(), hidden.clone(), home.docs()], [home.docs(), csv.clone(), hidden.clone()]] {
         let mut library = Library::in_memory().unwrap();
-        assert_eq!(counts(&library.index(&roots, &ReadOptions::default()).unwrap()), (3, 0, 0, 0));
+        let report = library.index(&roots, &ReadOptions::default()).unwrap();
+        assert_eq!((counts(&report), report.skipped), ((3, 0, 0, 0), Vec::new()));
         assert_eq!(library.candidates("cellar", 5).unwrap().len(), 1);
     }
     let index = |roots: &[PathBuf]| {
-        counts(&Library::open_or_create(home.file()).unwrap().index(roots, &ReadOptions::default()).unwrap())
+        let report = Library::open_or_create(home.file()).unwrap().index(roots, &ReadOptions::default()).unwrap();
+        assert_eq!(report.skipped, []);
+        counts(&report)
     };
     assert_eq!(index(&[csv.clone(), hidden.clone(), home.docs()]), (3, 0, 0, 0));
     home.write("keys.csv", "attic key");

@@ -63,7 +63,13 @@ impl Writer<'_> {
     ) -> Result<()> {
         let mut known = self.known_under(&walk.root)?;
         let mut readable = 0;
-        report.skipped.extend(walk.skipped);
+        // What was named by its own path was read, whatever the walk thinks of it.
+        let named = |skipped: &Skipped| {
+            !seen.is_empty()
+                && std::fs::canonicalize(&skipped.source)
+                    .is_ok_and(|path| path.to_str().is_some_and(|p| seen.contains(p)))
+        };
+        report.skipped.extend(walk.skipped.into_iter().filter(|skipped| !named(skipped)));
         for found in walk.found {
             let Some(path) = found.path.to_str().map(str::to_owned) else {
                 report.skipped.push(Skipped { source: found.source, reason: "its path is not UTF-8".to_owned() });
@@ -86,6 +92,7 @@ impl Writer<'_> {
             }
             match source::known(&path, &before.source) {
                 Place::Here(found) => {
+                    report.skipped.retain(|skipped| skipped.source != before.source);
                     self.update(found, &path, Some(&before), options, report)?;
                     seen.insert(path);
                 }
