@@ -47,6 +47,7 @@ fn the_example_files_are_valid() {
         "train-base-last.toml",
         "train-base-gold.toml",
         "train-base-overlap.toml",
+        "train-base-ranked.toml",
         "train-small.toml",
         "train-small-last.toml",
         "train-tiny.toml",
