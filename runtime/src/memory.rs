@@ -24,11 +24,10 @@ impl Memory {
     pub(crate) fn map(path: &Path) -> Result<Memory> {
         let io = |e: std::io::Error| Error::with_source(ErrorKind::Io, format!("{}: {e}", path.display()), e);
         // A folder opens on Unix and fails in mmap with a puzzling "No such device"; to open a pipe is to wait for its writer.
-        let is_file = std::fs::metadata(path).map_err(io)?.is_file();
-        let file = is_file.then(|| File::open(path)).transpose().map_err(io)?;
-        let Some(file) = file.filter(|file| file.metadata().is_ok_and(|metadata| metadata.is_file())) else {
+        if !std::fs::metadata(path).map_err(io)?.is_file() {
             return Err(Error::new(ErrorKind::Io, format!("{}: not a regular file", path.display())));
-        };
+        }
+        let file = File::open(path).map_err(io)?;
         // SAFETY: the map is read-only and private to this process's view; nothing here writes to it. What `Mmap::map` asks
         // of its caller is that nobody truncates or changes the file meanwhile, which no program can enforce: `Model::open`
         // states it as its caller's duty. Bundles are replaced by rename (`attar_bundle::AtomicFile`), which leaves the old

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use attar_nn::{Parameters, optim::Optimizer};
+use attar_nn::{Parameters, optim::Optimizer, save_tensors};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -168,10 +168,6 @@ impl Checkpoints {
         }
         Ok(())
     }
-}
-
-fn save_tensors(tensors: &HashMap<String, Tensor>, path: &Path) -> Result<()> {
-    Ok(attar_nn::save_tensors(tensors, path)?)
 }
 
 fn load_tensors(path: &Path) -> Result<HashMap<String, Tensor>> {

@@ -44,24 +44,25 @@ pub fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::R
     let mut writer = BufWriter::new(file);
     let written = write(&mut writer)
         .and_then(|()| writer.flush())
-        .and_then(|()| writer.get_ref().sync_all())
         .map_err(|e| Error::io(&temporary, "write", e))
-        .and_then(|()| fs::rename(&temporary, path).map_err(|e| Error::io(path, "rename into place", e)));
+        .and_then(|()| Ok(attar_nn::finish(&temporary, path)?));
     if written.is_err() {
         // What is left of it is of no use; that it cannot be removed either changes nothing.
         let _ = fs::remove_file(&temporary);
     }
-    written.map(|()| sync_folder_of(path))
+    written
 }
 
-/// Makes the names in a file's folder last through a power cut, where the file system can.
-fn sync_folder_of(path: &Path) {
-    #[cfg(unix)]
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        let _ = File::open(folder).and_then(|folder| folder.sync_all());
-    }
-    #[cfg(not(unix))]
-    let _ = path;
+/// Keeps other processes from an output folder as long as the file is held; `what` says in the error what they work on.
+///
+/// # Errors
+/// A configuration error while another process has the folder; as [`try_lock`].
+pub fn lock_folder(folder: &Path, what: &str) -> Result<File> {
+    let path = folder.join("lock");
+    try_lock(&path)?.ok_or_else(|| {
+        let place = path.display();
+        Error::config(format!("{place}: another process works on this {what}; wait for it, or choose another output"))
+    })
 }
 
 /// Takes a lock that the system takes back when the process ends, however it ends; `None` while another has it. The file stays.

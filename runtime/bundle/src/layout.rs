@@ -220,7 +220,7 @@ impl Layout {
     /// Typed views of `bytes`, which must be the bytes this layout was parsed from.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Size`] if their number is another; [`crate::ErrorKind::Alignment`] if they do not begin on an
+    /// [`crate::ErrorKind::Size`] if their number is another; [`crate::ErrorKind::Alignment`] if they do not begin on a
     /// 4-byte boundary of memory (64 is better; a map always does).
     pub fn view<'a>(&'a self, bytes: &'a [u8]) -> Result<View<'a>> {
         View::new(self, bytes)

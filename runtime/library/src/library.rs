@@ -101,7 +101,7 @@ impl Library {
     }
 
     fn open_with(path: &Path, access: Access) -> Result<Self> {
-        let made = schema::file_id(path).is_none() && !path.exists();
+        let made = !path.exists();
         let connection = schema::open(path, access)?;
         Ok(Self { connection, path: Some(path.to_path_buf()), file: schema::file_id(path), access, made })
     }

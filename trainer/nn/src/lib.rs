@@ -53,7 +53,7 @@ pub use encoder::{Capture, Encoded, Encoder, LayerState, Layers};
 pub use error::{Error, ErrorKind, Result};
 pub use gradients::{Gradients, backward};
 pub use head::HeadSpec;
-pub use parameters::{Parameter, Parameters, save_tensors};
+pub use parameters::{Parameter, Parameters, finish, save_tensors};
 pub use precision::Precision;
 pub use rounding::Int8Student;
 pub use student::Student;

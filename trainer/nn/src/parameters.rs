@@ -159,7 +159,10 @@ pub fn save_tensors(tensors: &HashMap<String, Tensor>, path: &Path) -> Result<()
 }
 
 /// Gives a file its name once its bytes are on the disk: after a power cut there is the old file or the new one, never half of it.
-pub(crate) fn finish(temporary: &Path, path: &Path) -> Result<()> {
+///
+/// # Errors
+/// [`crate::ErrorKind::Io`] naming the file.
+pub fn finish(temporary: &Path, path: &Path) -> Result<()> {
     let synced = std::fs::OpenOptions::new().write(true).open(temporary).and_then(|file| file.sync_all());
     synced.map_err(|e| Error::io(temporary, "write", e))?;
     std::fs::rename(temporary, path).map_err(|e| Error::io(path, "rename the finished file to", e))?;

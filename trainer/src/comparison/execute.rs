@@ -32,13 +32,7 @@ pub fn execute(comparison: &Comparison, options: &RunOptions, only: Option<&str>
         return Err(Error::config(format!("experiment {name:?}, expected one of {}", known.join(", "))));
     }
     files::create_folder(&options.output)?;
-    let lock = options.output.join("lock");
-    let Some(_lock) = files::try_lock(&lock)? else {
-        return Err(Error::config(format!(
-            "{}: another process works on this comparison; wait for it, or choose another output",
-            lock.display()
-        )));
-    };
+    let _lock = files::lock_folder(&options.output, "comparison")?;
     let record = ComparisonRecord { comparison: comparison.clone(), circumstances: Circumstances::of(options) };
     write_json(&options.output.join("comparison.json"), &record)?;
     let wanted: Vec<_> = match only {

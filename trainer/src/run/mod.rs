@@ -116,13 +116,7 @@ pub fn run(config: &RunConfig, options: &RunOptions) -> Result<Vec<FileScores>> 
     // First, so that a device that is not there changes nothing.
     let device = attar_nn::choose_device(&options.device)?;
     files::create_folder(&options.output)?;
-    let lock = options.output.join("lock");
-    let Some(_lock) = files::try_lock(&lock)? else {
-        return Err(Error::config(format!(
-            "{}: another process writes this run; wait for it, or choose another output",
-            lock.display()
-        )));
-    };
+    let _lock = files::lock_folder(&options.output, "run")?;
     let record = RunRecord { config: config.clone(), circumstances: Circumstances::of(options) };
     let resolved = toml::to_string(&config).map_err(|e| Error::model("writing the resolved configuration", e))?;
     options.reporter.say(format!("{}\n# seed {}, {}", resolved.trim_end(), config.seed, record.circumstances));
