@@ -159,7 +159,7 @@ pub(crate) unsafe fn attention<T: Int8Tile>(t: T, call: AttentionI8<'_>) {
                 // `w` has `panels` panels of 16 * dp bytes, `sums` has as many rows of tp, of which 16 * panels from `panel` on; dp
                 // is a multiple of 16.
                 unsafe {
-                    dispatch(t, rows, panels, quantised.as_ptr(), query_bytes, w, LANES * dp, dp / 4, to, tp, w);
+                    dispatch(t, rows, panels, quantised.as_ptr(), query_bytes, w, LANES * dp, dp / 4, to, tp, w, None);
                 }
                 panel += panels;
             }
@@ -201,6 +201,7 @@ pub(crate) unsafe fn attention<T: Int8Tile>(t: T, call: AttentionI8<'_>) {
                         to,
                         dp,
                         w,
+                        None,
                     );
                 }
                 panel += panels;

@@ -1,6 +1,7 @@
 //! The check that every kernel must pass, and the tests that run it over all kernels of this CPU and over wrong ones.
 #![allow(clippy::unwrap_used)]
 
+pub(crate) mod chained;
 #[cfg(target_os = "linux")]
 pub(crate) mod guarded;
 pub(crate) mod reference;
@@ -202,8 +203,10 @@ fn equal_bits(what: &str, got: &[f32], expected: &[f32]) -> Result<(), String> {
 /// of 1 and no bias the output is the sum itself: exact in f32 below 2^24, which 1,024 products of 127 * 128 stay under.
 fn check_integers(kernel: Kernel) -> Result<(), String> {
     type Pattern = (&'static str, fn(&mut Random, usize) -> i8);
-    const PATTERNS: [Pattern; 6] = [
+    const PATTERNS: [Pattern; 7] = [
         ("random", |r, _| (r.below(255) as i32 - 127) as i8),
+        // Blocks of 32 inputs with small values, of which eight products fit 16 bits, beside blocks with large ones.
+        ("blocks", |r, i| (r.unit() * [30.0, 127.0, 60.0, 90.0, 3.0][i / 32 % 5]) as i8),
         ("127", |_, _| 127),
         ("-127", |_, _| -127),
         ("alternating", |_, i| if i.is_multiple_of(2) { 127 } else { -127 }),
@@ -211,39 +214,40 @@ fn check_integers(kernel: Kernel) -> Result<(), String> {
         // No quantizer writes -128, but a file may hold it.
         ("-128", |_, _| -128),
     ];
+    // Eight products sum to 32,400 and to 33,488: on either side of what 16 bits hold, and of what norms allow.
+    const CLOSE: [[Pattern; 2]; 2] = [[("90", |_, _| 90), ("45", |_, _| 45)], [("91", |_, _| 91), ("46", |_, _| 46)]];
     const SHAPES: [(usize, usize); 8] =
         [(1, 1), (3, 5), (16, 4), (48, 64), (49, 65), (96, 128), (100, 300), (50, 1024)];
     let mut random = Random::new(1);
     let mut scratch = Scratch::new();
     for (outputs, inputs) in SHAPES {
-        for (weight_name, weight) in PATTERNS {
+        let all = PATTERNS.iter().flat_map(|&w| PATTERNS[..6].iter().map(move |&a| [w, a]));
+        for [(weight_name, weight), (name, activation)] in all.chain(CLOSE) {
             let values: Vec<i8> = (0..outputs * inputs).map(|i| weight(&mut random, i % inputs)).collect();
             let ones = vec![1.0; outputs];
             let packed = Packed::int8(&values, &ones, &vec![0.0; outputs], outputs, inputs);
-            for (name, activation) in &PATTERNS[..5] {
-                for rows in [1, 2, 3, 5, 6, 7, 8, 9, 10, 12, 16, 19] {
-                    let mut input: Vec<f32> =
-                        (0..rows * inputs).map(|i| f32::from(activation(&mut random, i % inputs))).collect();
-                    for row in input.chunks_mut(inputs) {
-                        row[inputs / 2] = if row[inputs / 2] < 0.0 { -127.0 } else { 127.0 };
+            for rows in [1, 2, 3, 5, 6, 7, 8, 9, 10, 12, 16, 19] {
+                let mut input: Vec<f32> =
+                    (0..rows * inputs).map(|i| f32::from(activation(&mut random, i % inputs))).collect();
+                for row in input.chunks_mut(inputs) {
+                    row[inputs / 2] = if row[inputs / 2] < 0.0 { -127.0 } else { 127.0 };
+                }
+                input[(rows - 1) * inputs..].fill(if rows % 2 == 0 { 0.0 } else { 127.0 });
+                let mut expected = Vec::with_capacity(rows * outputs);
+                for row in input.chunks(inputs) {
+                    for weights in values.chunks(inputs) {
+                        let sum: i64 = row.iter().zip(weights).map(|(&a, &w)| a as i64 * i64::from(w)).sum();
+                        expected.push(sum as f32);
                     }
-                    input[(rows - 1) * inputs..].fill(if rows % 2 == 0 { 0.0 } else { 127.0 });
-                    let mut expected = Vec::with_capacity(rows * outputs);
-                    for row in input.chunks(inputs) {
-                        for weights in values.chunks(inputs) {
-                            let sum: i64 = row.iter().zip(weights).map(|(&a, &w)| a as i64 * i64::from(w)).sum();
-                            expected.push(sum as f32);
-                        }
-                    }
-                    let mut got = vec![f32::NAN; rows * outputs];
-                    kernel.linear(&packed.view(), &input, &mut got, &mut scratch).map_err(|e| e.to_string())?;
-                    if let Some(i) = got.iter().zip(&expected).position(|(a, b)| a != b) {
-                        return Err(format!(
-                            "int8 {outputs} x {inputs}, weights {weight_name}, activations {name}, {rows} rows: \
-                             sum {i} is {}, expected {}",
-                            got[i], expected[i]
-                        ));
-                    }
+                }
+                let mut got = vec![f32::NAN; rows * outputs];
+                kernel.linear(&packed.view(), &input, &mut got, &mut scratch).map_err(|e| e.to_string())?;
+                if let Some(i) = got.iter().zip(&expected).position(|(a, b)| a != b) {
+                    return Err(format!(
+                        "int8 {outputs} x {inputs}, weights {weight_name}, activations {name}, {rows} rows: \
+                         sum {i} is {}, expected {}",
+                        got[i], expected[i]
+                    ));
                 }
             }
         }

@@ -4,12 +4,15 @@ use std::ops::Range;
 
 use crate::linear::{LinearI8, OUTPUT_ALIGN, padded_inputs_i8};
 use crate::math;
+use crate::norms::{self, Norms};
 use crate::simd::{LANES, Simd};
 
 /// Row stride, in i32, of the buffer that a tile writes.
 pub(crate) const TILE_STRIDE: usize = OUTPUT_ALIGN;
 /// Most rows of any int8 tile.
 pub(crate) const MAX_TILE_ROWS: usize = 12;
+/// Most panels of any int8 tile.
+const MAX_PANELS: usize = 3;
 /// Most rows of activations that stand together.
 pub(crate) const MOST_TOGETHER: usize = 4;
 /// Rows whose largest magnitude is below this are taken as zero: 127 divided by it must stay finite.
@@ -79,6 +82,20 @@ pub(crate) trait Int8Tile: Copy {
     /// Rows of activations that stand together, eight bytes of each in turn: 1, or for activations of a byte a divisor of `ROWS` and of
     /// [`MOST_TOGETHER`].
     const TOGETHER: usize = 1;
+    /// Whether the tile adds up products in 16 bits where [`norms`] proves that they fit: of signed bytes, two rows together, one panel.
+    const CHAINS: bool = false;
+
+    /// [`norms::of_weights`], faster.
+    #[inline(always)]
+    fn weight_norms(self, panel: &[i8], to: &mut [u16]) {
+        norms::of_weights(panel, to);
+    }
+
+    /// [`norms::of_rows`], faster.
+    #[inline(always)]
+    fn row_norms(self, rows: &[u8], to: &mut [u16]) {
+        norms::of_rows(rows, to);
+    }
 
     fn simd(self) -> Self::Simd;
 
@@ -102,7 +119,8 @@ pub(crate) trait Int8Tile: Copy {
     /// `out[r][p * 16 + n] = sum over k of a[r][k] * w[p][n][k]` for r < R, p < P, n < 16; exact.
     ///
     /// `groups` counts groups of four inputs and is a positive multiple of 4; rows of `out` are `out_stride` apart. `prefetch` is
-    /// where 64 * `groups` bytes of weights begin that will be needed next; it is only a hint and may be any address.
+    /// where 64 * `groups` bytes of weights begin that will be needed next; it is only a hint and may be any address. `norms` is what is known
+    /// of the blocks of inputs, for tiles that [`Int8Tile::CHAINS`].
     ///
     /// # Safety
     /// P is 1 to `PANELS`, R 1 to `ROWS`. For R rows, rounded up to a multiple of `TOGETHER`, `a_stride` = 4 * `groups` * `READS.bytes()` bytes each can
@@ -120,6 +138,7 @@ pub(crate) trait Int8Tile: Copy {
         out: *mut i32,
         out_stride: usize,
         prefetch: *const i8,
+        norms: Option<Norms<'_>>,
     );
 }
 
@@ -243,25 +262,43 @@ pub(crate) unsafe fn gemm<T: Int8Tile>(t: T, call: GemmI8<'_>) {
     let input_scales = &input_scales[..rows];
     assert!(blocks.end * OUTPUT_ALIGN <= linear.scales.len().min(output_stride), "output block out of range");
     assert!(OUTPUT_ALIGN.is_multiple_of(T::PANELS * LANES));
+    const {
+        let fits = T::TOGETHER == 2 && T::ROWS == 2 && T::PANELS == 1 && matches!(T::READS, Activations::Signed);
+        assert!(!T::CHAINS || fits, "a table of norms is of pairs of rows and single panels");
+    }
+    let mut known = match T::CHAINS {
+        true => norms::Table::new(input, kp, |rows, to| t.row_norms(rows, to)),
+        false => None,
+    };
     let mut sums = [[0_i32; TILE_STRIDE]; MAX_TILE_ROWS];
     let (tiles, width) = (OUTPUT_ALIGN / (T::PANELS * LANES), T::PANELS * LANES);
     for tile in blocks.start * tiles..blocks.end * tiles {
         let first = tile * width;
         let weight = &linear.weight[first * kp..(first + width) * kp];
+        if let Some(known) = &mut known {
+            t.weight_norms(weight, known.weights());
+        }
+        let channels: [Channels<'_>; MAX_PANELS] =
+            std::array::from_fn(|panel| Channels::of(&linear, first + panel.min(T::PANELS - 1) * LANES));
+        let mut norms = known.as_ref().map(norms::Table::pairs);
         for (index, (row, count)) in tile_blocks::<T>(rows).enumerate() {
+            let norms = norms.as_mut().and_then(Iterator::next);
             // The first tiles of these channels fetch a panel each of the next channels' weights; the last have nothing left.
             let prefetch = weight.as_ptr().wrapping_add((T::PANELS + index.min(T::PANELS - 1)) * LANES * kp);
             let end = (row + count).next_multiple_of(T::TOGETHER);
             let a = input[row * row_bytes..end * row_bytes].as_ptr();
             let (w, out) = (weight.as_ptr(), sums.as_flattened_mut().as_mut_ptr());
             // SAFETY: `a` has `count` rows of `row_bytes` and those that stand with them, `weight` has PANELS panels of 16 * kp bytes, `sums` has
-            // MAX_TILE_ROWS >= count rows; kp is a multiple of 64, so kp / 4 is one of 16; features are the caller's promise.
-            unsafe { dispatch(t, count, T::PANELS, a, row_bytes, w, LANES * kp, kp / 4, out, TILE_STRIDE, prefetch) };
+            // MAX_TILE_ROWS >= count rows; kp is a multiple of 64, so kp / 4 is one of 16; `norms` are of these rows and this panel;
+            // features are the caller's promise.
+            unsafe {
+                dispatch(t, count, T::PANELS, a, row_bytes, w, LANES * kp, kp / 4, out, TILE_STRIDE, prefetch, norms);
+            }
             for panel in 0..T::PANELS {
                 let channel = first + panel * LANES;
                 let scales = &input_scales[row..row + count];
                 let output = PanelOutput { rows: &mut output[row * output_stride + channel..], stride: output_stride };
-                finish_panel(t, &linear, channel, (&sums, panel * LANES), scales, output, activation);
+                finish_panel(t, channels[panel], (&sums, panel * LANES), scales, output, activation);
             }
         }
     }
@@ -273,37 +310,41 @@ pub(crate) struct PanelOutput<'a> {
     pub stride: usize,
 }
 
-/// The sums of 16 channels, from `channel` on, to outputs: one row for each input scale. They stand in the sums' rows from the
-/// given column on.
+/// What the epilogue needs of 16 output channels.
+#[derive(Clone, Copy)]
+pub(crate) struct Channels<'a> {
+    sums: &'a [i32; LANES],
+    scales: &'a [f32; LANES],
+    bias: &'a [f32; LANES],
+}
+
+impl<'a> Channels<'a> {
+    /// The 16 from `channel` on.
+    #[inline(always)]
+    pub(crate) fn of(linear: &LinearI8<'a>, channel: usize) -> Self {
+        Self {
+            sums: chunk(linear.sums, channel),
+            scales: chunk(linear.scales, channel),
+            bias: chunk(linear.bias, channel),
+        }
+    }
+}
+
+/// The sums of 16 channels to outputs: one row for each input scale. They stand in the sums' rows from the given column on.
 #[inline(always)]
 pub(crate) fn finish_panel<T: Int8Tile>(
     t: T,
-    linear: &LinearI8<'_>,
-    channel: usize,
+    channels: Channels<'_>,
     sums: (&[[i32; TILE_STRIDE]], usize),
     input_scales: &[f32],
     output: PanelOutput<'_>,
     activation: Activation,
 ) {
-    let s = t.simd();
-    let channels = Channels {
-        sums: s.load_i32(chunk(linear.sums, channel)),
-        scales: s.load(chunk(linear.scales, channel)),
-        bias: s.load(chunk(linear.bias, channel)),
-    };
     match activation {
         Activation::None => epilogue::<T, NONE>(t, sums, input_scales, channels, output),
         Activation::Gelu => epilogue::<T, GELU>(t, sums, input_scales, channels, output),
         Activation::Tanh => epilogue::<T, TANH>(t, sums, input_scales, channels, output),
     }
-}
-
-/// What the epilogue needs of 16 output channels.
-#[derive(Clone, Copy)]
-struct Channels<S: Simd> {
-    sums: S::I,
-    scales: S::F,
-    bias: S::F,
 }
 
 const NONE: u8 = 0;
@@ -317,17 +358,19 @@ fn epilogue<T: Int8Tile, const ACTIVATION: u8>(
     t: T,
     (sums, at): (&[[i32; TILE_STRIDE]], usize),
     input_scales: &[f32],
-    channels: Channels<T::Simd>,
+    channels: Channels<'_>,
     output: PanelOutput<'_>,
 ) {
     let s = t.simd();
+    let (channel_sums, channel_scales, bias) =
+        (s.load_i32(channels.sums), s.load(channels.scales), s.load(channels.bias));
     for (r, (&input_scale, sums)) in input_scales.iter().zip(sums).enumerate() {
         let mut acc = s.load_i32(chunk(sums, at));
         if T::READS.subtracts_sums() {
-            acc = s.sub_i32(acc, channels.sums);
+            acc = s.sub_i32(acc, channel_sums);
         }
-        let scale = s.mul(s.splat(input_scale), channels.scales);
-        let y = s.mul_add(s.to_f32(acc), scale, channels.bias);
+        let scale = s.mul(s.splat(input_scale), channel_scales);
+        let y = s.mul_add(s.to_f32(acc), scale, bias);
         let y = match ACTIVATION {
             GELU => math::gelu_coarse(s, y),
             TANH => math::tanh(s, y),
@@ -369,13 +412,14 @@ pub(crate) unsafe fn dispatch<T: Int8Tile>(
     out: *mut i32,
     out_stride: usize,
     prefetch: *const i8,
+    norms: Option<Norms<'_>>,
 ) {
     macro_rules! arms {
         ($p:literal: $($r:literal)*) => {
             match rows {
                 // SAFETY: the caller's contract, for these numbers of rows and panels.
                 $($r if $r <= T::ROWS => unsafe {
-                    t.tile::<$r, $p>(a, a_stride, w, w_stride, groups, out, out_stride, prefetch)
+                    t.tile::<$r, $p>(a, a_stride, w, w_stride, groups, out, out_stride, prefetch, norms)
                 },)*
                 _ => unreachable!("a tile has 1 to ROWS rows"),
             }

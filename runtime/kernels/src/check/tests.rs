@@ -16,6 +16,13 @@ fn a_kernel_that_saturates_fails_the_check() {
     assert!(error.contains("int8"), "{error}");
 }
 
+#[test]
+fn sums_of_16_bits_pass_the_check_where_they_are_known_to_fit_and_only_there() {
+    check(Kernel::of_test(&chained::PROVEN)).unwrap();
+    let error = check(Kernel::of_test(&chained::hoped::OPS)).unwrap_err();
+    assert!(error.contains("int8"), "{error}");
+}
+
 /// A kernel that differs from the definition in one operation.
 fn wrong(change: impl FnOnce(&mut Ops)) -> Kernel {
     let mut ops = Ops { name: "wrong", ..scalar::OPS };

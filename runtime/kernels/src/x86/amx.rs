@@ -9,7 +9,7 @@ use std::arch::asm;
 use std::sync::OnceLock;
 
 use super::avx512::{self, Avx512};
-use crate::gemm_i8::{Activations, GemmI8, Int8Tile, PanelOutput, TILE_STRIDE, finish_panel};
+use crate::gemm_i8::{Activations, Channels, GemmI8, Int8Tile, PanelOutput, TILE_STRIDE, finish_panel};
 use crate::linear::{OUTPUT_ALIGN, padded_inputs_i8};
 use crate::ops::Ops;
 use crate::simd::LANES;
@@ -237,7 +237,7 @@ unsafe fn gemm<T: Int8Tile>(t: T, call: GemmI8<'_>) {
                 let channel = (panel + p) * LANES;
                 let scales = &input_scales[row..row + height];
                 let output = PanelOutput { rows: &mut output[row * output_stride + channel..], stride: output_stride };
-                finish_panel(t, &linear, channel, (&sums, p * LANES), scales, output, activation);
+                finish_panel(t, Channels::of(&linear, channel), (&sums, p * LANES), scales, output, activation);
             }
         }
         panel += panels;
