@@ -110,7 +110,9 @@ impl Packed {
         let bias = random.vector(outputs, 0.5);
         let range = 2.0 / (inputs as f32).sqrt();
         if kind == Weights::I8 {
-            let values: Vec<i8> = (0..outputs * inputs).map(|_| (random.unit() * 127.0) as i8).collect();
+            // Every second block of 32 inputs has small weights: sums of eight products of theirs may be kept in 16 bits.
+            let most = |i: usize| if (i % inputs / 32).is_multiple_of(2) { 127.0 } else { 30.0 };
+            let values: Vec<i8> = (0..outputs * inputs).map(|i| (random.unit() * most(i)) as i8).collect();
             let scales: Vec<f32> = (0..outputs).map(|_| range / 127.0 * (1.0 + 0.5 * random.unit())).collect();
             return Self::int8(&values, &scales, &bias, outputs, inputs);
         }
@@ -202,20 +204,26 @@ fn equal_bits(what: &str, got: &[f32], expected: &[f32]) -> Result<(), String> {
 /// Integer activations with one of magnitude 127 in each row are quantised to themselves at scale 1, and with channel scales
 /// of 1 and no bias the output is the sum itself: exact in f32 below 2^24, which 1,024 products of 127 * 128 stay under.
 fn check_integers(kernel: Kernel) -> Result<(), String> {
-    type Pattern = (&'static str, fn(&mut Random, usize) -> i8);
+    /// Of a channel or row, and an input.
+    type Pattern = (&'static str, fn(&mut Random, usize, usize) -> i8);
     const PATTERNS: [Pattern; 7] = [
-        ("random", |r, _| (r.below(255) as i32 - 127) as i8),
+        ("random", |r, _, _| (r.below(255) as i32 - 127) as i8),
         // Blocks of 32 inputs with small values, of which eight products fit 16 bits, beside blocks with large ones.
-        ("blocks", |r, i| (r.unit() * [30.0, 127.0, 60.0, 90.0, 3.0][i / 32 % 5]) as i8),
-        ("127", |_, _| 127),
-        ("-127", |_, _| -127),
-        ("alternating", |_, i| if i.is_multiple_of(2) { 127 } else { -127 }),
-        ("sparse", |r, i| if i == 0 { -127 } else { i8::from(r.below(9) == 0) }),
+        ("blocks", |r, _, i| (r.unit() * [30.0, 127.0, 60.0, 90.0, 3.0][i / 32 % 5]) as i8),
+        ("127", |_, _, _| 127),
+        ("-127", |_, _, _| -127),
+        ("alternating", |_, _, i| if i.is_multiple_of(2) { 127 } else { -127 }),
+        ("sparse", |r, _, i| if i == 0 { -127 } else { i8::from(r.below(9) == 0) }),
         // No quantizer writes -128, but a file may hold it.
-        ("-128", |_, _| -128),
+        ("-128", |_, _, _| -128),
     ];
-    // Eight products sum to 32,400 and to 33,488: on either side of what 16 bits hold, and of what norms allow.
-    const CLOSE: [[Pattern; 2]; 2] = [[("90", |_, _| 90), ("45", |_, _| 45)], [("91", |_, _| 91), ("46", |_, _| 46)]];
+    // Eight products sum to 32,760 and to 32,768, on either side of what 16 bits hold. And to 33,120, where the same rows with the panel before, or the
+    // same panel with the rows before, have small ones.
+    const CLOSE: [[Pattern; 2]; 3] = [
+        [("65", |_, _, _| 65), ("63", |_, _, _| 63)],
+        [("64", |_, _, _| 64), ("64", |_, _, _| 64)],
+        [("3 and 46", |_, n, _| [3, 46][n / 16 % 2]), ("3 and 90", |_, n, _| [3, 90][n / 2 % 2])],
+    ];
     const SHAPES: [(usize, usize); 8] =
         [(1, 1), (3, 5), (16, 4), (48, 64), (49, 65), (96, 128), (100, 300), (50, 1024)];
     let mut random = Random::new(1);
@@ -223,12 +231,12 @@ fn check_integers(kernel: Kernel) -> Result<(), String> {
     for (outputs, inputs) in SHAPES {
         let all = PATTERNS.iter().flat_map(|&w| PATTERNS[..6].iter().map(move |&a| [w, a]));
         for [(weight_name, weight), (name, activation)] in all.chain(CLOSE) {
-            let values: Vec<i8> = (0..outputs * inputs).map(|i| weight(&mut random, i % inputs)).collect();
+            let values: Vec<i8> = (0..outputs * inputs).map(|i| weight(&mut random, i / inputs, i % inputs)).collect();
             let ones = vec![1.0; outputs];
             let packed = Packed::int8(&values, &ones, &vec![0.0; outputs], outputs, inputs);
             for rows in [1, 2, 3, 5, 6, 7, 8, 9, 10, 12, 16, 19] {
                 let mut input: Vec<f32> =
-                    (0..rows * inputs).map(|i| f32::from(activation(&mut random, i % inputs))).collect();
+                    (0..rows * inputs).map(|i| f32::from(activation(&mut random, i / inputs, i % inputs))).collect();
                 for row in input.chunks_mut(inputs) {
                     row[inputs / 2] = if row[inputs / 2] < 0.0 { -127.0 } else { 127.0 };
                 }

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
+use crate::chains::{self, ChainTable, Chains};
 use crate::linear::{LinearI8, OUTPUT_ALIGN, padded_inputs_i8};
 use crate::math;
-use crate::norms::{self, Norms};
 use crate::simd::{LANES, Simd};
 
 /// Row stride, in i32, of the buffer that a tile writes.
@@ -12,7 +12,7 @@ pub(crate) const TILE_STRIDE: usize = OUTPUT_ALIGN;
 /// Most rows of any int8 tile.
 pub(crate) const MAX_TILE_ROWS: usize = 12;
 /// Most panels of any int8 tile.
-const MAX_PANELS: usize = 3;
+const MAX_PANELS: usize = OUTPUT_ALIGN / LANES;
 /// Most rows of activations that stand together.
 pub(crate) const MOST_TOGETHER: usize = 4;
 /// Rows whose largest magnitude is below this are taken as zero: 127 divided by it must stay finite.
@@ -82,19 +82,19 @@ pub(crate) trait Int8Tile: Copy {
     /// Rows of activations that stand together, eight bytes of each in turn: 1, or for activations of a byte a divisor of `ROWS` and of
     /// [`MOST_TOGETHER`].
     const TOGETHER: usize = 1;
-    /// Whether the tile adds up products in 16 bits where [`norms`] proves that they fit: of signed bytes, two rows together, one panel.
+    /// Whether the tile adds up products in 16 bits where [`chains`] proves that they fit: of signed bytes, two rows together, one panel.
     const CHAINS: bool = false;
 
-    /// [`norms::of_weights`], faster.
+    /// [`chains::weight_squares`], faster.
     #[inline(always)]
-    fn weight_norms(self, panel: &[i8], to: &mut [u16]) {
-        norms::of_weights(panel, to);
+    fn weight_squares(self, panel: &[i8], to: &mut [u16]) {
+        chains::weight_squares(panel, to);
     }
 
-    /// [`norms::of_rows`], faster.
+    /// [`chains::row_squares`], faster.
     #[inline(always)]
-    fn row_norms(self, rows: &[u8], to: &mut [u16]) {
-        norms::of_rows(rows, to);
+    fn row_squares(self, rows: &[u8], to: &mut [u16]) {
+        chains::row_squares(rows, to);
     }
 
     fn simd(self) -> Self::Simd;
@@ -119,13 +119,14 @@ pub(crate) trait Int8Tile: Copy {
     /// `out[r][p * 16 + n] = sum over k of a[r][k] * w[p][n][k]` for r < R, p < P, n < 16; exact.
     ///
     /// `groups` counts groups of four inputs and is a positive multiple of 4; rows of `out` are `out_stride` apart. `prefetch` is
-    /// where 64 * `groups` bytes of weights begin that will be needed next; it is only a hint and may be any address. `norms` is what is known
-    /// of the blocks of inputs, for tiles that [`Int8Tile::CHAINS`].
+    /// where 64 * `groups` bytes of weights begin that will be needed next; it is only a hint and may be any address. `chains` is what is
+    /// known of the blocks of inputs, for tiles that [`Int8Tile::CHAINS`].
     ///
     /// # Safety
     /// P is 1 to `PANELS`, R 1 to `ROWS`. For R rows, rounded up to a multiple of `TOGETHER`, `a_stride` = 4 * `groups` * `READS.bytes()` bytes each can
     /// be read from `a`; for P panels, each `w_stride` bytes after the last, 64 * `groups` bytes from `w`; for R rows, each
-    /// `out_stride` after the last, 16 * P sums can be written to `out`.
+    /// `out_stride` after the last, 16 * P sums can be written to `out`. `chains`, if any, has one sum of squares and one limit for each
+    /// [`chains::BLOCK`] groups, of which `groups` is a multiple.
     /// The function is inlined where the token's CPU features are enabled.
     #[allow(clippy::too_many_arguments, reason = "three matrices")]
     unsafe fn tile<const R: usize, const P: usize>(
@@ -138,7 +139,7 @@ pub(crate) trait Int8Tile: Copy {
         out: *mut i32,
         out_stride: usize,
         prefetch: *const i8,
-        norms: Option<Norms<'_>>,
+        chains: Option<Chains<'_>>,
     );
 }
 
@@ -264,10 +265,10 @@ pub(crate) unsafe fn gemm<T: Int8Tile>(t: T, call: GemmI8<'_>) {
     assert!(OUTPUT_ALIGN.is_multiple_of(T::PANELS * LANES));
     const {
         let fits = T::TOGETHER == 2 && T::ROWS == 2 && T::PANELS == 1 && matches!(T::READS, Activations::Signed);
-        assert!(!T::CHAINS || fits, "a table of norms is of pairs of rows and single panels");
+        assert!(!T::CHAINS || fits, "a table of chains is of pairs of rows and single panels");
     }
     let mut known = match T::CHAINS {
-        true => norms::Table::new(input, kp, |rows, to| t.row_norms(rows, to)),
+        true => ChainTable::new(input, kp, |rows, to| t.row_squares(rows, to)),
         false => None,
     };
     let mut sums = [[0_i32; TILE_STRIDE]; MAX_TILE_ROWS];
@@ -276,23 +277,22 @@ pub(crate) unsafe fn gemm<T: Int8Tile>(t: T, call: GemmI8<'_>) {
         let first = tile * width;
         let weight = &linear.weight[first * kp..(first + width) * kp];
         if let Some(known) = &mut known {
-            t.weight_norms(weight, known.weights());
+            t.weight_squares(weight, known.weights_mut());
         }
         let channels: [Channels<'_>; MAX_PANELS] =
             std::array::from_fn(|panel| Channels::of(&linear, first + panel.min(T::PANELS - 1) * LANES));
-        let mut norms = known.as_ref().map(norms::Table::pairs);
         for (index, (row, count)) in tile_blocks::<T>(rows).enumerate() {
-            let norms = norms.as_mut().and_then(Iterator::next);
+            let chains = known.as_ref().map(|known| known.pair(row / 2));
             // The first tiles of these channels fetch a panel each of the next channels' weights; the last have nothing left.
             let prefetch = weight.as_ptr().wrapping_add((T::PANELS + index.min(T::PANELS - 1)) * LANES * kp);
             let end = (row + count).next_multiple_of(T::TOGETHER);
             let a = input[row * row_bytes..end * row_bytes].as_ptr();
             let (w, out) = (weight.as_ptr(), sums.as_flattened_mut().as_mut_ptr());
             // SAFETY: `a` has `count` rows of `row_bytes` and those that stand with them, `weight` has PANELS panels of 16 * kp bytes, `sums` has
-            // MAX_TILE_ROWS >= count rows; kp is a multiple of 64, so kp / 4 is one of 16; `norms` are of these rows and this panel;
+            // MAX_TILE_ROWS >= count rows; kp is a multiple of 64, so kp / 4 is one of 16; `chains` are of these rows and this panel;
             // features are the caller's promise.
             unsafe {
-                dispatch(t, count, T::PANELS, a, row_bytes, w, LANES * kp, kp / 4, out, TILE_STRIDE, prefetch, norms);
+                dispatch(t, count, T::PANELS, a, row_bytes, w, LANES * kp, kp / 4, out, TILE_STRIDE, prefetch, chains);
             }
             for panel in 0..T::PANELS {
                 let channel = first + panel * LANES;
@@ -412,14 +412,14 @@ pub(crate) unsafe fn dispatch<T: Int8Tile>(
     out: *mut i32,
     out_stride: usize,
     prefetch: *const i8,
-    norms: Option<Norms<'_>>,
+    chains: Option<Chains<'_>>,
 ) {
     macro_rules! arms {
         ($p:literal: $($r:literal)*) => {
             match rows {
                 // SAFETY: the caller's contract, for these numbers of rows and panels.
                 $($r if $r <= T::ROWS => unsafe {
-                    t.tile::<$r, $p>(a, a_stride, w, w_stride, groups, out, out_stride, prefetch, norms)
+                    t.tile::<$r, $p>(a, a_stride, w, w_stride, groups, out, out_stride, prefetch, chains)
                 },)*
                 _ => unreachable!("a tile has 1 to ROWS rows"),
             }

@@ -10,7 +10,7 @@
 //! | `avx-vnni` | `vpdpbusd`, 256 bits | AVX2 + FMA |
 //! | `avx512-vnni` | `vpdpbusd`, 512 bits | AVX-512 |
 //! | `amx` | `tdpbusd` in linear layers, `vpdpbusd` in attention | AVX-512 |
-//! | `neon` | `smull`, `smlal`, `sadalp`: eight in 16 bits where norms prove that they fit | NEON |
+//! | `neon` | `smull`, `smlal`, `sadalp`: eight in 16 bits where it is proved that they fit | NEON |
 //! | `neon-dotprod` | `sdot` | NEON |
 //! | `neon-i8mm` | `smmla` | NEON |
 //! | `wasm-simd128` | `i16x8.extmul_i8x16` | SIMD, where the build has it |
@@ -37,6 +37,7 @@
 
 mod attention;
 mod attention_i8;
+mod chains;
 mod encoder;
 mod error;
 mod gemm_f32;
@@ -45,7 +46,6 @@ mod kernel;
 mod layer;
 mod linear;
 mod math;
-mod norms;
 mod ops;
 mod rows;
 mod scalar;

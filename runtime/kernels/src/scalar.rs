@@ -2,8 +2,8 @@
 
 use half::f16;
 
+use crate::chains::Chains;
 use crate::gemm_i8::{Activations, Int8Tile};
-use crate::norms::Norms;
 use crate::simd::{LANES, Simd};
 
 /// Plain Rust; needs no CPU feature.
@@ -192,7 +192,7 @@ impl Int8Tile for Scalar {
         out: *mut i32,
         out_stride: usize,
         _prefetch: *const i8,
-        _norms: Option<Norms<'_>>,
+        _chains: Option<Chains<'_>>,
     ) {
         for r in 0..R {
             // SAFETY: the caller's contract: R rows of 4 * groups bytes, 64 * groups weights, R rows of 16 sums.

@@ -8,8 +8,8 @@ use std::arch::wasm32::*;
 
 use half::f16;
 
+use crate::chains::Chains;
 use crate::gemm_i8::{Activations, Int8Tile};
-use crate::norms::Norms;
 use crate::simd::{LANES, Simd};
 
 /// Proof of SIMD: the build has it.
@@ -225,7 +225,7 @@ impl Int8Tile for Simd128 {
         out: *mut i32,
         out_stride: usize,
         _prefetch: *const i8,
-        _norms: Option<Norms<'_>>,
+        _chains: Option<Chains<'_>>,
     ) {
         // SAFETY: `a` has R rows of 4 * groups bytes, `w` 64 * groups bytes, `out` R rows of 16 sums (the caller's contract; groups
         // is even), and nothing beyond is touched; no access needs alignment.

@@ -5,8 +5,8 @@ use std::arch::asm;
 
 use super::neon::Neon;
 use super::tile::tile_loop;
+use crate::chains::Chains;
 use crate::gemm_i8::{Activations, Int8Tile};
-use crate::norms::Norms;
 
 /// Most pairs of rows of a tile.
 const MOST_PAIRS: usize = 3;
@@ -145,7 +145,7 @@ impl Int8Tile for Dotprod {
         out: *mut i32,
         out_stride: usize,
         _prefetch: *const i8,
-        _norms: Option<Norms<'_>>,
+        _chains: Option<Chains<'_>>,
     ) {
         debug_assert!((1..=Self::ROWS).contains(&R) && groups >= 4 && groups.is_multiple_of(4));
         // SAFETY: the token proves the features; `a` has R rows of 4 * groups bytes, in pairs that are whole, `w` 64 * groups bytes,

@@ -5,8 +5,8 @@ use std::arch::asm;
 
 use half::f16;
 
+use crate::chains::{self, BLOCK_INPUTS, Chains};
 use crate::gemm_i8::{Activations, Int8Tile};
-use crate::norms::{self, BLOCK_INPUTS, Norms};
 use crate::simd::{LANES, Simd};
 
 /// Intrinsics whose only duty is that the CPU has the feature, which the token's existence proves; those that take pointers
@@ -418,22 +418,23 @@ impl Neon {
         }
     }
 
-    /// As [`Neon::add_two_rows`], of as many blocks as there are norms. Products of all eight groups of a block are summed in 16 bits where the
-    /// norms prove that they fit: 16 instructions to add them instead of 64, and four instructions to know it.
+    /// As [`Neon::add_two_rows`], of as many blocks as there are limits. Products of all eight groups of a block are summed in 16 bits where they
+    /// are sure to fit: 16 instructions to add them instead of 64, and four to know it.
     ///
-    /// Eight channels at a time; what the next two groups need is loaded while the products of the last run.
+    /// Eight channels at a time. Weights of the next two groups are loaded while the products of the last run; the broadcasts' registers are in use
+    /// until just before they are loaded again, for which a core that executes in order waits.
     ///
     /// # Safety
-    /// There is at least one norm, and as many limits; 64 bytes can be read from `a` for each, 512 from `w`.
+    /// There is at least one limit, and a sum of squares for each; 64 bytes can be read from `a` for each, 512 from `w`.
     #[inline(always)]
-    unsafe fn add_blocks(self, a: *const u8, w: *const i8, norms: Norms<'_>, sums: &mut [RowSums; 2]) {
+    unsafe fn add_blocks(self, a: *const u8, w: *const i8, chains: Chains<'_>, sums: &mut [RowSums; 2]) {
         // SAFETY: the token proves NEON; the caller's contract.
         unsafe {
             two_rows!(sums; [
                 "2:",
-                "ldrh {norm:w}, [{norms}], #2",
+                "ldrh {squares:w}, [{weights}], #2",
                 "ldrh {limit:w}, [{limits}], #2",
-                "cmp {norm:w}, {limit:w}",
+                "cmp {squares:w}, {limit:w}",
                 "b.hi 3f",
                 // The low eight channels.
                 weights!(0, 0), broadcast!("a"), weights!(1, 64),
@@ -453,10 +454,10 @@ impl Neon {
                 "b 5f",
                 // A block that may not fit.
                 "3:",
-                "mov {pairs}, #4",
+                "mov {squares}, #4",
                 "4:",
                 two_groups!(),
-                "subs {pairs}, {pairs}, #1",
+                "subs {squares}, {squares}, #1",
                 "b.ne 4b",
                 "mov {again}, {a}",
                 "subs {blocks}, {blocks}, #1",
@@ -466,12 +467,11 @@ impl Neon {
                 a = inout(reg) a => _,
                 again = inout(reg) a => _,
                 w = inout(reg) w => _,
-                norms = inout(reg) norms.weights.as_ptr() => _,
-                limits = inout(reg) norms.limits.as_ptr() => _,
-                blocks = inout(reg) norms.weights.len() => _,
-                norm = out(reg) _,
-                limit = out(reg) _,
-                pairs = out(reg) _
+                weights = inout(reg) chains.weights.as_ptr() => _,
+                limits = inout(reg) chains.limits.as_ptr() => _,
+                blocks = inout(reg) chains.weights.len() => _,
+                squares = out(reg) _,
+                limit = out(reg) _
             );
         }
     }
@@ -569,12 +569,12 @@ macro_rules! add_squares {
 }
 
 impl Neon {
-    /// [`norms::of_weights`]. Three squares fit 16 bits (3 * 128 * 128 = 49,152); beyond that sums saturate.
+    /// [`chains::weight_squares`]. Three squares fit 16 bits (3 * 128 * 128 = 49,152); beyond that sums saturate.
     ///
     /// # Safety
     /// `to` is not empty, and 512 bytes can be read from `w` for each of its elements.
     #[inline(always)]
-    unsafe fn panel_norms(self, w: *const i8, to: &mut [u16]) {
+    unsafe fn panel_squares(self, w: *const i8, to: &mut [u16]) {
         // SAFETY: the token proves NEON; the caller's contract.
         unsafe {
             asm!(
@@ -628,9 +628,9 @@ impl Neon {
         }
     }
 
-    /// The norm of a block of [`norms::of_rows`].
+    /// A block's of [`chains::row_squares`].
     #[inline(always)]
-    fn pair_norm(self, block: &[u8; 2 * BLOCK_INPUTS]) -> u16 {
+    fn pair_squares(self, block: &[u8; 2 * BLOCK_INPUTS]) -> u16 {
         let mut sums = [simd!(vdupq_n_u16(0)); 2];
         for sixteen in block.as_chunks::<16>().0 {
             simd!({
@@ -664,16 +664,16 @@ impl Int8Tile for Neon {
     }
 
     #[inline(always)]
-    fn weight_norms(self, panel: &[i8], to: &mut [u16]) {
+    fn weight_squares(self, panel: &[i8], to: &mut [u16]) {
         assert!(!to.is_empty() && panel.len() == 16 * BLOCK_INPUTS * to.len());
-        // SAFETY: the token proves NEON; the panel has as many blocks as there are norms, at least one.
-        unsafe { self.panel_norms(panel.as_ptr(), to) }
+        // SAFETY: the token proves NEON; the panel has as many blocks as `to` has elements, at least one.
+        unsafe { self.panel_squares(panel.as_ptr(), to) }
     }
 
     #[inline(always)]
-    fn row_norms(self, rows: &[u8], to: &mut [u16]) {
-        for (block, norm) in rows.as_chunks::<{ 2 * BLOCK_INPUTS }>().0.iter().zip(to) {
-            *norm = self.pair_norm(block);
+    fn row_squares(self, rows: &[u8], to: &mut [u16]) {
+        for (block, to) in rows.as_chunks::<{ 2 * BLOCK_INPUTS }>().0.iter().zip(to) {
+            *to = self.pair_squares(block);
         }
     }
 
@@ -698,20 +698,20 @@ impl Int8Tile for Neon {
         out: *mut i32,
         out_stride: usize,
         _prefetch: *const i8,
-        norms: Option<Norms<'_>>,
+        chains: Option<Chains<'_>>,
     ) {
         debug_assert!((1..=2).contains(&R) && groups >= 2 && groups.is_multiple_of(2));
         debug_assert!(
-            norms.is_none_or(|n| n.weights.len() == n.limits.len() && n.weights.len() * norms::BLOCK == groups)
+            chains.is_none_or(|c| c.weights.len() == c.limits.len() && c.weights.len() * chains::BLOCK == groups)
         );
         // SAFETY: the token proves NEON; `a` has two rows of 4 * groups bytes that stand together, `w` 64 * groups bytes, `out` R rows
-        // of 16 sums (the caller's contract; groups is positive and even, and norms are of as many), and nothing beyond is touched.
+        // of 16 sums (the caller's contract; groups is positive and even, and `chains` are of as many), and nothing beyond is touched.
         unsafe {
             let mut sums = [[vdupq_n_s32(0); 8]; 2];
-            match (R, norms) {
+            match (R, chains) {
                 (1, _) => self.add_row(a, w, groups / 2, &mut sums[0]),
                 (_, None) => self.add_two_rows(a, w, groups / 2, &mut sums),
-                (_, Some(norms)) => self.add_blocks(a, w, norms, &mut sums),
+                (_, Some(chains)) => self.add_blocks(a, w, chains, &mut sums),
             }
             for (r, sums) in sums.iter().enumerate().take(R) {
                 for quarter in 0..4 {

@@ -1,9 +1,10 @@
-//! Kernels that add up eight products in 16 bits, as NEON's does: where norms prove that they fit, or, wrongly, always.
+//! Kernels that add up eight products in 16 bits, as NEON's does: where it is proved that they fit, or, wrongly, always.
 
 use std::slice;
 
+use crate::chains::{BLOCK, Chains};
 use crate::gemm_i8::{Activations, Int8Tile};
-use crate::norms::{BLOCK, Norms};
+
 use crate::scalar::Scalar;
 use crate::simd::LANES;
 
@@ -51,7 +52,7 @@ impl<const ALWAYS: bool> Int8Tile for Chained<ALWAYS> {
         out: *mut i32,
         out_stride: usize,
         _prefetch: *const i8,
-        norms: Option<Norms<'_>>,
+        chains: Option<Chains<'_>>,
     ) {
         // SAFETY: the tile's contract.
         let (a, w) = unsafe { (slice::from_raw_parts(a, 8 * groups), slice::from_raw_parts(w, 64 * groups)) };
@@ -62,8 +63,8 @@ impl<const ALWAYS: bool> Int8Tile for Chained<ALWAYS> {
                 *out = 0;
                 for input in 0..4 {
                     for first in (0..groups).step_by(BLOCK) {
-                        let fits = |n: Norms<'_>| ALWAYS || n.weights[first / BLOCK] <= n.limits[first / BLOCK];
-                        let chain = norms.is_some_and(fits);
+                        let fits = |c: Chains<'_>| ALWAYS || c.weights[first / BLOCK] <= c.limits[first / BLOCK];
+                        let chain = chains.is_some_and(fits);
                         let (mut narrow, mut wide) = (0_i16, 0);
                         for group in first..(first + BLOCK).min(groups) {
                             let a = i32::from(a[16 * (group / 2) + 8 * r + 4 * (group % 2) + input].cast_signed());

@@ -2,8 +2,8 @@
 
 use std::slice;
 
+use crate::chains::Chains;
 use crate::gemm_i8::{Activations, Int8Tile};
-use crate::norms::Norms;
 use crate::scalar::Scalar;
 use crate::simd::LANES;
 
@@ -32,7 +32,7 @@ impl Int8Tile for Saturating {
         out: *mut i32,
         out_stride: usize,
         _prefetch: *const i8,
-        _norms: Option<Norms<'_>>,
+        _chains: Option<Chains<'_>>,
     ) {
         for r in 0..R {
             // SAFETY: the tile's contract.

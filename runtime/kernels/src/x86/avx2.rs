@@ -4,8 +4,8 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
+use crate::chains::Chains;
 use crate::gemm_i8::{Activations, Int8Tile};
-use crate::norms::Norms;
 use crate::simd::{LANES, Simd};
 
 /// Proof that the CPU has AVX2, FMA and F16C.
@@ -281,7 +281,7 @@ impl Int8Tile for Avx2 {
         out: *mut i32,
         out_stride: usize,
         _prefetch: *const i8,
-        _norms: Option<Norms<'_>>,
+        _chains: Option<Chains<'_>>,
     ) {
         // SAFETY: the token proves the features; `a` has R rows of 8 * groups bytes, `w` 64 * groups bytes, `out` R rows
         // of 16 sums (the caller's contract), and nothing beyond is touched.

@@ -6,8 +6,8 @@ use half::f16;
 
 use super::avx2::reduce_add_256;
 use super::avx512_tile::{Tile, tile};
+use crate::chains::Chains;
 use crate::gemm_i8::{Activations, Int8Tile};
-use crate::norms::Norms;
 use crate::simd::{LANES, Simd};
 
 /// Proof that the CPU has AVX-512 F, BW, DQ, VL and VNNI (and with them AVX2 and FMA).
@@ -227,7 +227,7 @@ impl Int8Tile for Avx512 {
         out: *mut i32,
         out_stride: usize,
         prefetch: *const i8,
-        _norms: Option<Norms<'_>>,
+        _chains: Option<Chains<'_>>,
     ) {
         let call = Tile { a, a_stride, w, w_stride, groups, out, out_stride, prefetch };
         // SAFETY: the token proves the features; the rest is the caller's contract.

@@ -12,7 +12,7 @@ fn largest_partial_sum(weights: [i8; BLOCK], row: [i8; BLOCK]) -> i32 {
 }
 
 /// The same eight values in every lane of a panel's block, and of two rows' block.
-fn norms(weights: [i8; BLOCK], row: [i8; BLOCK]) -> (u16, u16) {
+fn squares(weights: [i8; BLOCK], row: [i8; BLOCK]) -> (u16, u16) {
     let panel: Vec<i8> = weights.iter().flat_map(|&w| [w; 64]).collect();
     let rows: Vec<u8> = row
         .chunks(2)
@@ -20,8 +20,8 @@ fn norms(weights: [i8; BLOCK], row: [i8; BLOCK]) -> (u16, u16) {
         .map(i8::cast_unsigned)
         .collect();
     let (mut of_panel, mut of_pair) = ([0], [0]);
-    of_weights(&panel, &mut of_panel);
-    of_rows(&rows, &mut of_pair);
+    weight_squares(&panel, &mut of_panel);
+    row_squares(&rows, &mut of_pair);
     (of_panel[0], of_pair[0])
 }
 
@@ -38,8 +38,8 @@ fn what_is_within_the_limit_fits_16_bits() {
             true => (i32::from(weights[i]) * most_a / most_w).clamp(-127, 127) as i8,
             false => (random.unit() * most_a as f32) as i8,
         });
-        let (of_weights, of_rows) = norms(weights, row);
-        if of_weights <= limit(of_rows) {
+        let (of_weights, row_squares) = squares(weights, row);
+        if of_weights <= limit(row_squares) {
             let sum = largest_partial_sum(weights, row);
             assert!(sum <= 32_767, "{weights:?} {row:?} sum to {sum}");
             (within, closest) = (within + 1, closest.max(sum));
@@ -51,37 +51,36 @@ fn what_is_within_the_limit_fits_16_bits() {
 
 #[test]
 fn what_saturates_is_within_no_limit_but_zeros() {
-    assert_eq!(norms([-128; BLOCK], [127; BLOCK]), (u16::MAX, u16::MAX));
-    assert_eq!(norms([127, 0, 0, 0, 0, 0, 0, -128], [0, 3, 0, 0, 0, 0, 0, -4]), (127 * 127 + 128 * 128, 25));
+    assert_eq!(squares([-128; BLOCK], [127; BLOCK]), (u16::MAX, u16::MAX));
+    assert_eq!(squares([127, 0, 0, 0, 0, 0, 0, -128], [0, 3, 0, 0, 0, 0, 0, -4]), (127 * 127 + 128 * 128, 25));
     assert!(u16::MAX > limit(0) && u16::MAX > limit(1));
     assert_eq!(limit(u16::MAX), 0);
     assert_eq!(limit(32_767), 32_767);
 }
 
 #[test]
-fn the_norm_is_that_of_the_largest_lane() {
+fn the_largest_lane_counts() {
     let mut panel = vec![1_i8; 2 * 16 * BLOCK_INPUTS];
     panel[16 * BLOCK_INPUTS + 3 * 64 + 63] = -100;
     let mut of_panel = [0; 2];
-    of_weights(&panel, &mut of_panel);
+    weight_squares(&panel, &mut of_panel);
     assert_eq!(of_panel, [8, 10_007]);
     let mut rows = vec![1_u8; 4 * BLOCK_INPUTS];
     rows[2 * BLOCK_INPUTS - 1] = 50;
     let mut of_pair = [0; 2];
-    of_rows(&rows, &mut of_pair);
+    row_squares(&rows, &mut of_pair);
     assert_eq!(of_pair, [2_507, 8]);
 }
 
 #[test]
 fn a_table_has_the_limits_of_each_pair_of_rows() {
     let rows: Vec<u8> = (0..8 * 64).map(|i| if i / 128 == 2 { 127 } else { 0 }).collect();
-    let mut table = Table::new(&rows, 64, of_rows).expect("eight rows");
-    assert_eq!(table.weights().len(), 2);
-    table.weights()[1] = 7;
-    let pairs: Vec<Norms<'_>> = table.pairs().take(4).collect();
-    assert_eq!((pairs[1].limits, pairs[1].weights), (&[u16::MAX - 1; 2][..], &[0, 7][..]));
-    assert_eq!(pairs[2].limits, [0; 2]);
-    assert!(Table::new(&rows[..6 * 64], 64, of_rows).is_none(), "few rows");
+    let mut table = ChainTable::new(&rows, 64, row_squares).expect("eight rows");
+    assert_eq!(table.weights_mut().len(), 2);
+    table.weights_mut()[1] = 7;
+    assert_eq!((table.pair(1).limits, table.pair(1).weights), (&[u16::MAX - 1; 2][..], &[0, 7][..]));
+    assert_eq!(table.pair(2).limits, [0; 2]);
+    assert!(ChainTable::new(&rows[..6 * 64], 64, row_squares).is_none(), "few rows");
     let long = vec![0; 8 * 64 * 256];
-    assert!(Table::new(&long, 64 * 256, of_rows).is_none(), "too many blocks for the table");
+    assert!(ChainTable::new(&long, 64 * 256, row_squares).is_none(), "too many blocks for the table");
 }
