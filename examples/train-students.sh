@@ -31,9 +31,12 @@ train() {
 train base "$@"
 train small "$@"
 train base-last "${on_cpu[@]}"
-train base-gold "${on_cpu[@]}"
+train base-ranked "${on_cpu[@]}"
 train small-last "${on_cpu[@]}"
-target/release/attar-train mean "$work/runs/base-last/student" "$work/runs/base-gold/student" -o "$work/runs/base-mean/student"
+train small-ranked "${on_cpu[@]}"
+for student in base small; do
+  target/release/attar-train mean "$work/runs/$student-last/student" "$work/runs/$student-ranked/student" -o "$work/runs/$student-mean/student"
+done
 target/release/attar-quantize "$work/runs/base-mean/student" -o "$work/attar-base.attar" --weights int8
 # int4 word embeddings are not what training simulated: with them least squared error is the better choice.
-target/release/attar-quantize "$work/runs/small-last/student" -o "$work/attar-small.attar" --weights int8 --embeddings int4 --ranges mse
+target/release/attar-quantize "$work/runs/small-mean/student" -o "$work/attar-small.attar" --weights int8 --embeddings int4 --ranges mse

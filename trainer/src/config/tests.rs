@@ -50,6 +50,7 @@ fn the_example_files_are_valid() {
         "train-base-ranked.toml",
         "train-small.toml",
         "train-small-last.toml",
+        "train-small-ranked.toml",
         "train-tiny.toml",
     ] {
         RunConfig::read(&folder.join(name)).unwrap();
