@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # From pretrained encoders and data to both bundles: bash examples/train-students.sh DATA ENCODERS [OPTIONS OF attar-train run]
 #
-#   bash examples/train-students.sh artifacts/data artifacts/pretrained --device cuda --precision bf16
+#   FEATURES='--features cuda' bash examples/train-students.sh artifacts/data artifacts/pretrained --device cuda --precision bf16
 #
 # Runs go to the folder `runs` beside ENCODERS, where the later ones find the earlier ones' students, and what they share to `shared` there.
 # Stopped at any time, the same command goes on where it was. With `--features cuda` in FEATURES the trainer is built for a GPU
-# (trainer/README.md says how); each student's last steps run on the CPU in any case.
+# (trainer/README.md says how). Teacher t4 and each student's last steps run on the CPU in any case: some four hours on two cores.
 set -euo pipefail
 if [ $# -lt 2 ]; then sed -n 2,8p "$0" >&2; exit 2; fi
 for folder in "$1" "$2"; do

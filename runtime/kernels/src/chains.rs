@@ -71,7 +71,7 @@ pub(crate) struct ChainTable {
 }
 
 impl ChainTable {
-    /// Of rows of `inputs` (a multiple of [`BLOCK_INPUTS`]) activations, in pairs that stand together; `row_squares` is [`row_squares`] or as good.
+    /// Of rows of `inputs` (a multiple of [`BLOCK_INPUTS`]) activations, in pairs that stand together; the function given does what [`row_squares`] does.
     /// None where it would not pay, or the table is too small.
     #[inline(always)]
     pub(crate) fn new(rows: &[u8], inputs: usize, row_squares: impl Fn(&[u8], &mut [u16])) -> Option<Self> {

@@ -52,6 +52,7 @@ fn the_example_files_are_valid() {
         "train-small-last.toml",
         "train-small-ranked.toml",
         "train-tiny.toml",
+        "qnli-rows.toml",
     ] {
         RunConfig::read(&folder.join(name)).unwrap();
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::check::Random;
 
-/// Blocks of one row's eight products: `[8]` of weights and of activations.
+/// The largest magnitude that the sum of eight products has on its way.
 fn largest_partial_sum(weights: [i8; BLOCK], row: [i8; BLOCK]) -> i32 {
     let mut sum = 0;
     let partial = weights.iter().zip(row).map(|(&w, a)| {

@@ -4,7 +4,6 @@ use std::slice;
 
 use crate::chains::{BLOCK, Chains};
 use crate::gemm_i8::{Activations, Int8Tile};
-
 use crate::scalar::Scalar;
 use crate::simd::LANES;
 
