@@ -21,7 +21,8 @@ Examples:
 
 The score is the mean, in log-odds, of the student's probabilities that a passage and its best sentence answer the
 question. Answers stand best first by score and the question's rare words together: a lower score may stand above a
-higher one. When no text reaches --threshold the reply is \"no answer\" and the exit code is 1; the closest texts are shown all the same.
+higher one. When no text reaches --threshold the reply is \"no answer\" and the exit code is 1; the closest texts are
+shown all the same.
 
 With --json one object: {\"question\", \"no_answer_probability\", \"answers\": [{\"text\", \"passage\", \"headings\",
 \"source\", \"line\", \"score\"}], \"latency_ms\"}; \"considered\" lists the closest texts below the threshold in the same form.
